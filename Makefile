@@ -1,0 +1,46 @@
+# Every target makes its own environment first; nothing but python3 (3.11 or newer), git and make is needed.
+
+PYTHON ?= python3
+# Relative on purpose: make cannot quote the spaces in the path of a clone.
+BIN := .venv/bin
+BOOTSTRAP := $(PYTHON) scripts/bootstrap.py
+COMPILE = "$$($(BOOTSTRAP) uv)" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check fix lock env env-runtime
+
+help:  ## show this list
+	@echo "usage: make TARGET"
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  %-8s %s\n' "$$name" "$$text"; done
+
+demo: env-runtime  ## start everything and walk through a real regression; Ctrl-C stops it
+	@exec $(BIN)/python -m app.cli demo $(ARGS)
+
+up: env-runtime  ## start the service on this machine; Ctrl-C stops it
+	@exec $(BIN)/python -m app.cli up $(ARGS)
+
+test: env  ## run the tests (ARGS="-k champion" to choose)
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: env  ## formatting, lint, types, import rules, schema against migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_schema.py
+
+fix: env  ## format and apply the safe lint fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## pin the dependencies again (UPGRADE=1 to take newer versions)
+	$(COMPILE) --group build -o requirements/server.txt pyproject.toml client/pyproject.toml
+	$(COMPILE) --group build --group dev -c requirements/server.txt -o requirements/dev.txt pyproject.toml client/pyproject.toml
+
+env:  ## make the environment for tests and checks
+	@$(BOOTSTRAP) dev
+
+env-runtime:
+	@$(BOOTSTRAP) runtime

@@ -1,0 +1,7 @@
+"""The only SQL in the house: one module of functions per noun; nothing in here commits."""
+
+from __future__ import annotations
+
+from app.db.engine import Session, make_engine, session_factory
+
+__all__ = ["Session", "make_engine", "session_factory"]

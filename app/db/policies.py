@@ -1,0 +1,77 @@
+"""Policies: every version of a project's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.db.tables import policy
+from app.domain.policies import Policy, policy_from_document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRow:
+    """One version; document as `domain.policies.policy_to_document` writes it."""
+
+    version: int
+    document: Mapping[str, Any]
+    created_at: datetime
+    created_by: str
+
+    def to_domain(self) -> Policy:
+        return policy_from_document(self.document, version=self.version)
+
+
+def insert_policy(
+    session: Session,
+    *,
+    project_id: UUID,
+    version: int,
+    document: Mapping[str, Any],
+    now: datetime,
+    created_by: str,
+) -> None:
+    session.execute(
+        insert(policy).values(
+            project_id=project_id,
+            version=version,
+            document=dict(document),
+            created_at=now,
+            created_by=created_by,
+        )
+    )
+
+
+def newest_row(session: Session, project_id: UUID) -> PolicyRow:
+    """The rules in force; every project has had some since it was created."""
+    return _required(session, _select(project_id).order_by(policy.c.version.desc()).limit(1))
+
+
+def row_at(session: Session, project_id: UUID, version: int) -> PolicyRow | None:
+    found = session.execute(_select(project_id).where(policy.c.version == version)).mappings().first()
+    return None if found is None else PolicyRow(**found)
+
+
+def newest(session: Session, project_id: UUID) -> Policy:
+    return newest_row(session, project_id).to_domain()
+
+
+def at(session: Session, project_id: UUID, version: int) -> Policy:
+    """That version, which verdicts refer to and which never changes."""
+    return _required(session, _select(project_id).where(policy.c.version == version)).to_domain()
+
+
+def _select(project_id: UUID) -> Select[Any]:
+    columns = (policy.c.version, policy.c.document, policy.c.created_at, policy.c.created_by)
+    return select(*columns).where(policy.c.project_id == project_id)
+
+
+def _required(session: Session, query: Select[Any]) -> PolicyRow:
+    return PolicyRow(**session.execute(query).mappings().one())

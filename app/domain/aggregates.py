@@ -1,0 +1,357 @@
+"""Aggregates: what the server computes from group values with the suite's weights (RULES.md, *Aggregates*).
+
+A comparison of aggregates is over the groups that both sides have with exact, comparable values; what it
+leaves out it names. A run's own n never enters here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from app.domain.comparison import worsening
+from app.domain.evaluations import OVERALL, Bound, Value
+from app.domain.metrics import Direction, Metric, Pooling
+from app.domain.outcomes import Aggregate
+from app.domain.readings import Readings, groups_of
+from app.domain.scaling import LARGEST, exponent_for, scaled, total, unscaled
+from app.domain.suites import TIER_PREFIX, Comparability, Suite, tiers_of, weights
+
+MACRO = "macro"
+TIER_BALANCED = "tier-balanced"
+WORST = "worst"
+GEOMEAN = "geomean_ratio"
+
+SharesFor: TypeAlias = Callable[[Sequence[str]], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One aggregate on both sides, over the same groups wherever there are any in common.
+
+    Args:
+        baseline, candidate: None where that side has nothing to aggregate.
+        used, total: How many groups entered, and how many the suite or either side has.
+        left_out: Why the others did not.
+        common: Whether both values are over the same groups.
+    """
+
+    baseline: Value | None
+    candidate: Value | None
+    used: int
+    total: int
+    left_out: Mapping[str, str]
+    common: bool
+
+
+def pooled(values: Iterable[Value], shares: Mapping[str, float], pooling: Pooling) -> Value | None:
+    """The weighted mean (or root of the weighted mean of squares); None when no group has a weight.
+
+    n and stderr of the whole are known when every group's are (groups are independent samples).
+
+    Args:
+        shares: Weight by group, in any unit; a group without one is left out.
+    """
+    members = [(shares[value.group], value) for value in values if shares.get(value.group, 0.0) > 0.0]
+    if not members:
+        return None
+    number = weighted_mean(
+        [(weight, value.value) for weight, value in members], squares=pooling is Pooling.RMS
+    )
+    counts = [value.n for _, value in members]
+    return Value(
+        metric=members[0][1].metric,
+        group=OVERALL,
+        value=number,
+        n=sum(n for n in counts if n is not None) if None not in counts else None,
+        stderr=_pooled_stderr(members, number, pooling),
+    )
+
+
+def weighted_mean(terms: list[tuple[float, float]], *, squares: bool = False) -> float:
+    """Σ weight·x / Σ weight, or √(Σ weight·x² / Σ weight); the same in any order, finite for finite numbers.
+
+    NaN and ±∞ pass through: a mean with a NaN in it is NaN.
+    """
+    numbers = [x for _, x in terms]
+    if not all(map(math.isfinite, numbers)):
+        return total(abs(x) for x in numbers) if squares else total(numbers)
+    heaviest = max(weight for weight, _ in terms)
+    exponent = exponent_for(*numbers)
+    parts = [(weight / heaviest, scaled(x, exponent)) for weight, x in terms]
+    whole = math.fsum(weight for weight, _ in parts)
+    if squares:
+        return unscaled(math.sqrt(math.fsum(weight * x * x for weight, x in parts) / whole), exponent)
+    return unscaled(math.fsum(weight * x for weight, x in parts) / whole, exponent)
+
+
+def _pooled_stderr(members: list[tuple[float, Value]], number: float, pooling: Pooling) -> float | None:
+    whole = math.fsum(weight for weight, _ in members)
+    terms = []
+    for weight, value in members:
+        if value.stderr is None or not math.isfinite(value.stderr) or not math.isfinite(number):
+            return None
+        # ∂√(Σ w·x²) / ∂x = w·x / √(Σ w·x²)
+        slope = 1.0 if pooling is not Pooling.RMS else (value.value / number if number else 1.0)
+        terms.append(weight / whole * slope * value.stderr)
+    return min(math.hypot(*sorted(terms)), LARGEST)
+
+
+class Pools:
+    """The aggregates of one suite's metrics for a candidate and, where there is one, its champion."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        candidate: Readings,
+        champion: Readings | None,
+        comparability: Comparability | None,
+    ) -> None:
+        self.suite = suite
+        self.candidate = candidate
+        self.champion = champion
+        self.tiers = tiers_of(suite)
+        self._comparability = comparability
+        self._shares = weights(suite)
+        self._tier_of = {group.name: group.tier for group in suite.groups}
+        self._standing: dict[str, Mapping[str, str | None]] = {}
+        self._pairs: dict[tuple[str, str], Pair] = {}
+
+    def groups(self, metric: Metric) -> tuple[str, ...]:
+        """Every group of the metric: those the suite lists, then those of either side."""
+        return tuple(self._standing_of(metric))
+
+    def differing(self, metric: Metric, group: str) -> tuple[str, ...]:
+        return () if self._comparability is None else self._comparability.fields(metric.name, group)
+
+    def tier_of(self, group: str) -> str | None:
+        return self._tier_of.get(group)
+
+    def baseline(self, metric: Metric) -> Mapping[str, Value]:
+        """The champion's value by group; {} without a champion."""
+        return {} if self.champion is None else self.champion.of(metric)
+
+    def overall(self, metric: Metric) -> Pair:
+        """Pooled over all groups, for a metric that pools."""
+        return self._pair(metric, OVERALL, self.groups(metric), self._shares_for)
+
+    def tier(self, metric: Metric, tier: str) -> Pair:
+        """Pooled within the tier, for a metric that pools."""
+        members = [group for group in self.groups(metric) if self._tier_of.get(group) == tier]
+        return self._pair(metric, f"{TIER_PREFIX}{tier}", members, self._shares_for)
+
+    def tier_balanced(self, metric: Metric) -> Pair:
+        """Each tier pooled, then all tiers with the same weight; groups without a tier are left out."""
+        return self._pair(metric, TIER_BALANCED, self.groups(metric), self._balanced_shares)
+
+    def macro(self, metric: Metric) -> Pair:
+        """The plain mean of the groups, for any metric (a mean of RMSEs is not itself an RMSE)."""
+        return self._pair(metric, MACRO, self.groups(metric), _equal_shares)
+
+    def _shares_for(self, groups: Sequence[str]) -> Mapping[str, float]:
+        return self._shares or _equal_shares(groups)
+
+    def _balanced_shares(self, groups: Sequence[str]) -> Mapping[str, float]:
+        plain = self._shares_for(groups)
+        weight_of_tier: dict[str, float] = {}
+        for group in groups:
+            if tier := self.tier_of(group):
+                weight_of_tier[tier] = weight_of_tier.get(tier, 0.0) + plain.get(group, 0.0)
+        return {
+            group: plain[group] / weight_of_tier[tier]
+            for group in groups
+            if (tier := self.tier_of(group)) and plain.get(group, 0.0) > 0.0
+        }
+
+    def _pair(self, metric: Metric, name: str, members: Sequence[str], shares_for: SharesFor) -> Pair:
+        known = self._pairs.get((metric.name, name))
+        if known is None:
+            pooling = Pooling.MEAN if name == MACRO else metric.pooling
+            known = self._pairs[metric.name, name] = self._computed(metric, members, shares_for, pooling)
+        return known
+
+    def _computed(
+        self, metric: Metric, members: Sequence[str], shares_for: SharesFor, pooling: Pooling
+    ) -> Pair:
+        ours, theirs = self.candidate.of(metric), self.baseline(metric)
+        standing = self._standing_of(metric)
+        entering = [group for group in members if standing[group] is None]
+        shares = shares_for(entering)
+        left_out = {group: why for group in members if (why := standing[group])}
+        left_out |= {group: "no_weight" for group in entering if shares.get(group, 0.0) <= 0.0}
+        if entering and theirs:
+            baseline = pooled((theirs[group] for group in entering), shares, pooling)
+            candidate = pooled((ours[group] for group in entering), shares, pooling)
+        else:
+            baseline = _pool_one_side(theirs, members, shares_for, pooling)
+            candidate = _pool_one_side(ours, members, shares_for, pooling)
+        return Pair(
+            baseline=baseline,
+            candidate=candidate,
+            used=len(members) - len(left_out),
+            total=len(members),
+            left_out=left_out,
+            common=bool(entering and theirs),
+        )
+
+    def _standing_of(self, metric: Metric) -> Mapping[str, str | None]:
+        """Why each group of the metric does not enter its aggregates, None where it does."""
+        known = self._standing.get(metric.name)
+        if known is None:
+            sides = (self.candidate,) if self.champion is None else (self.candidate, self.champion)
+            known = {group: self._why_not(metric, group) for group in groups_of(self.suite, metric, *sides)}
+            self._standing[metric.name] = known
+        return known
+
+    def _why_not(self, metric: Metric, group: str) -> str | None:
+        ours = self.candidate.of(metric).get(group)
+        if ours is None:
+            return "missing_group"
+        if ours.bound is not Bound.EXACT:
+            return "censored"
+        baseline = self.baseline(metric)
+        if not baseline:
+            return None
+        theirs = baseline.get(group)
+        if theirs is None:
+            return "no_baseline_value"
+        if theirs.bound is not Bound.EXACT:
+            return "censored"
+        return "incomparable" if self.differing(metric, group) else None
+
+
+def _equal_shares(groups: Sequence[str]) -> Mapping[str, float]:
+    return dict.fromkeys(groups, 1.0)
+
+
+def _pool_one_side(
+    values: Mapping[str, Value],
+    members: Sequence[str],
+    shares_for: SharesFor,
+    pooling: Pooling,
+) -> Value | None:
+    exact = [values[group] for group in members if group in values and values[group].bound is Bound.EXACT]
+    return pooled(exact, shares_for([value.group for value in exact]), pooling)
+
+
+def aggregate_columns(
+    pools: Pools, metric: Metric, zero_tol: float, judged: Mapping[str, float | None]
+) -> list[Aggregate]:
+    """Every column of a metric that ranks: overall, tiers, tier-balanced, macro, worst, ratios.
+
+    Args:
+        judged: Worsening of each group that was judged; None where it is worse beyond any ratio (not finite).
+    """
+    columns = []
+    if metric.pooling is not Pooling.NONE and pools.candidate.of(metric):
+        columns.append(_column(metric, OVERALL, pools.overall(metric), zero_tol))
+        if pools.tiers:
+            columns += [
+                _column(metric, f"{TIER_PREFIX}{tier}", pools.tier(metric, tier), zero_tol)
+                for tier in pools.tiers
+            ]
+            columns.append(_column(metric, TIER_BALANCED, pools.tier_balanced(metric), zero_tol))
+    elif metric.name in pools.candidate.whole:
+        columns.append(_column(metric, OVERALL, _measured_pair(pools, metric), zero_tol))
+    if pools.candidate.of(metric):
+        columns.append(_column(metric, MACRO, pools.macro(metric), zero_tol))
+        columns += _worst(pools, metric, judged)
+        columns += _geometric_mean(pools, metric)
+    return [column for column in columns if column.value is not None]
+
+
+def _measured_pair(pools: Pools, metric: Metric) -> Pair:
+    ours = pools.candidate.whole[metric.name]
+    theirs = None if pools.champion is None else pools.champion.whole.get(metric.name)
+    exact = theirs is not None and ours.bound is theirs.bound is Bound.EXACT
+    comparable = exact and not pools.differing(metric, OVERALL)
+    return Pair(baseline=theirs, candidate=ours, used=0, total=0, left_out={}, common=comparable)
+
+
+def _column(metric: Metric, name: str, pair: Pair, zero_tol: float) -> Aggregate:
+    value = None if pair.candidate is None else pair.candidate.value
+    baseline = None if pair.baseline is None or not pair.common else pair.baseline.value
+    change = None
+    if value is not None and baseline is not None and math.isfinite(value) and math.isfinite(baseline):
+        change = worsening(metric, baseline, value, zero_tol)
+    return Aggregate(
+        metric=metric.name,
+        name=name,
+        value=value,
+        baseline=baseline,
+        worsening=change,
+        groups_used=pair.used,
+        groups_total=pair.total,
+        left_out=pair.left_out,
+    )
+
+
+def _worst(pools: Pools, metric: Metric, judged: Mapping[str, float | None]) -> list[Aggregate]:
+    """The group that worsened most; a group whose value is not a number is worse than any."""
+    if pools.champion is None or not judged:
+        return []
+    name = min(judged, key=lambda group: (-math.inf if (w := judged[group]) is None else -w, group))
+    theirs = pools.baseline(metric).get(name)
+    groups = pools.groups(metric)
+    return [
+        Aggregate(
+            metric=metric.name,
+            name=WORST,
+            value=pools.candidate.of(metric)[name].value,
+            baseline=None if theirs is None else theirs.value,
+            worsening=judged[name],
+            groups_used=len(judged),
+            groups_total=len(groups),
+            left_out={group: "not_judged" for group in groups if group not in judged},
+            group=name,
+        )
+    ]
+
+
+def _geometric_mean(pools: Pools, metric: Metric) -> list[Aggregate]:
+    """exp(mean of ln(candidate / champion)): below 1 is better for lower-is-better, above 1 for higher."""
+    if pools.champion is None or metric.direction in (None, Direction.TARGET):
+        return []
+    pair = pools.macro(metric)
+    if not pair.common:
+        return []
+    ours, theirs = pools.candidate.of(metric), pools.champion.of(metric)
+    left_out = dict(pair.left_out)
+    logs = []
+    for group in pools.groups(metric):
+        if group in left_out:
+            continue
+        a, b = ours[group].value, theirs[group].value
+        if math.isnan(a) or math.isnan(b) or (a > 0.0 and b > 0.0 and not (math.isinf(a) and math.isinf(b))):
+            logs.append(math.log(a) - math.log(b) if a > 0.0 and b > 0.0 else math.nan)
+        else:
+            left_out[group] = "not_positive"
+    if not logs:
+        return []
+    value = _exp(total(logs) / len(logs))
+    change = (
+        None
+        if not math.isfinite(value)
+        else (1.0 - value if metric.direction is Direction.HIGHER else value - 1.0)
+    )
+    return [
+        Aggregate(
+            metric=metric.name,
+            name=GEOMEAN,
+            value=value,
+            baseline=1.0,
+            worsening=change,
+            groups_used=len(logs),
+            groups_total=pair.total,
+            left_out=left_out,
+        )
+    ]
+
+
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return LARGEST

@@ -1,0 +1,67 @@
+"""The recipe: what runs share that differ only by their seed (RULES.md, *Noise*, first paragraph)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+SEED_KEY = "seed"
+
+
+def recipe_digest(config: Mapping[str, Any], git_commit: str | None, volatile: Iterable[str]) -> bytes:
+    """16 bytes that equal configs share: without `seed` and the volatile keys, plus the commit when known.
+
+    Nested and dotted keys are the same key (`{"a": {"b": 1}}` and `{"a.b": 1}`); patterns match its last
+    part. 1 and 1.0 are the same number.
+
+    Args:
+        volatile: Shell patterns, case-sensitive (`*dir*`, `host*`).
+    """
+    patterns = (SEED_KEY, *volatile)
+    kept = sorted(
+        (path, json.dumps(_plain(leaf), sort_keys=True)) for path, leaf in _leaves(config, "", patterns)
+    )
+    content = json.dumps([kept, git_commit])
+    return hashlib.blake2b(content.encode(), digest_size=16).digest()
+
+
+def _leaves(node: Mapping[str, Any], path: str, patterns: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for key, child in node.items():
+        name = str(key)
+        last = name.rpartition(".")[2]
+        if any(fnmatchcase(last, pattern) for pattern in patterns):
+            continue
+        here = f"{path}.{name}" if path else name
+        if isinstance(child, Mapping) and child:
+            yield from _leaves(child, here, patterns)
+        else:
+            yield here, _without(child, patterns)
+
+
+def _without(value: Any, patterns: tuple[str, ...]) -> Any:
+    """A list with its objects stripped of the same keys."""
+    if isinstance(value, list | tuple):
+        return [
+            dict(_leaves(item, "", patterns)) if isinstance(item, Mapping) else _without(item, patterns)
+            for item in value
+        ]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A leaf as strict JSON that is the same for equal values."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return repr(value)
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)

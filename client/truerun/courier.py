@@ -1,0 +1,77 @@
+"""One try each of the three things that are sent: the run, an evaluation, how the run ended."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+from uuid import UUID
+
+from truerun import wire
+from truerun.answers import EVALUATION, HANDSHAKE, Answer, Fate, fate
+from truerun.record import RunRecord
+from truerun.transport import REQUEST_SECONDS, Transport
+
+
+class Courier:
+    """Carries one run's things. The run token that the service hands out stays in this object's memory."""
+
+    def __init__(self, transport: Transport, record: RunRecord) -> None:
+        self.record = record
+        self.run_id: str | None = None
+        self._transport = transport
+        self._run_token: str | None = None
+        self._introduced_version: int | None = None
+
+    @property
+    def is_introduced(self) -> bool:
+        """Whether the service knows the run as it is now."""
+        return self.run_id is not None and self._introduced_version == self.record.version
+
+    def introduce(self, *, seconds: float = REQUEST_SECONDS) -> tuple[Fate, Answer]:
+        """Make the run known, or known anew after a change; the same attempt however often it is sent."""
+        record = self.record
+        version = record.version
+        path = f"/projects/{quote(record.project, safe='')}/runs/{quote(record.run_key, safe='')}"
+        # A run token reattaches to its run; the first time there is none yet and the project's token speaks.
+        answer = self._transport.send(
+            "PUT", path, body=wire.encode(record.handshake()), token=self._run_token, seconds=seconds
+        )
+        result = fate(answer, HANDSHAKE)
+        if result is Fate.ACCEPTED and answer.document is not None:
+            self.run_id = str(answer.document["run_id"])
+            token = answer.document.get("run_token")
+            self._run_token = token if isinstance(token, str) else self._run_token
+            self._introduced_version = version
+        elif answer.status == 401 and self._run_token is not None:
+            self._run_token = None
+            return self.introduce(seconds=seconds)
+        return result, answer
+
+    def deliver(
+        self, evaluation: UUID, body: bytes, *, seconds: float = REQUEST_SECONDS
+    ) -> tuple[Fate, Answer]:
+        """Send one evaluation; the same id with the same body may be sent any number of times."""
+        answer = self._put(evaluation, body, seconds)
+        if answer.status == 401 and self._run_token is not None:
+            # The run token ran out or was revoked; the project's token fetches a new one.
+            self._run_token = None
+            result, introduction = self.introduce(seconds=seconds)
+            if result is not Fate.ACCEPTED:
+                return result, introduction
+            answer = self._put(evaluation, body, seconds)
+        return fate(answer, EVALUATION), answer
+
+    def report_status(self, *, seconds: float = REQUEST_SECONDS) -> Fate:
+        """Tell how the run ended; a token that may not do so leaves it unsaid."""
+        if self.record.status is None or self.record.role != "train":
+            return Fate.ACCEPTED
+        body = wire.encode({"status": self.record.status})
+        answer = self._transport.send("PATCH", f"/runs/{self.run_id}", body=body, seconds=seconds)
+        result = fate(answer, HANDSHAKE)
+        return Fate.RETRY if result is Fate.RETRY else Fate.ACCEPTED
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _put(self, evaluation: UUID, body: bytes, seconds: float) -> Answer:
+        path = f"/runs/{self.run_id}/evaluations/{evaluation}"
+        return self._transport.send("PUT", path, body=body, token=self._run_token, seconds=seconds)

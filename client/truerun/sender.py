@@ -1,0 +1,294 @@
+"""The one thread that talks to the service; what it has not delivered yet lies in the spool."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Generator
+from enum import Enum
+from queue import Empty, SimpleQueue
+
+from truerun import verdict as verdicts
+from truerun.answers import PARK_SECONDS, Answer, Fate, backoff_seconds, retry_after_seconds
+from truerun.courier import Courier
+from truerun.manners import Manners
+from truerun.pending import Pending
+from truerun.spool import Spool
+from truerun.transport import REQUEST_SECONDS, now
+from truerun.verdict import Verdict, verdict_from
+
+# Changes of the configuration that come in a row are told together.
+SETTLING_SECONDS = 1.0
+# A service that has been away this long already will not be back before the process ends.
+LONG_GONE_SECONDS = 10.0
+
+
+class Hold(Enum):
+    """Why nothing is sent for the moment; only a back-off is cut short by news."""
+
+    NONE = "none"
+    BACK_OFF = "back_off"
+    ASKED = "asked"
+    PARKED = "parked"
+
+
+class Sender:
+    """Delivers what it is given, in order, for as long as it takes.
+
+    Args:
+        courier: None when nothing is to be sent: then it only keeps run.json.
+        prepare: Work that must not happen on the user's thread; done first.
+        leftovers: What earlier processes left behind. Each step of it may send one thing; taken when idle.
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: Spool | None,
+        courier: Courier | None,
+        manners: Manners,
+        prepare: Callable[[], None],
+        leftovers: Generator[None, None, None],
+        keep_run: Callable[[], None],
+    ) -> None:
+        self.drained = threading.Event()
+        self.trouble = ""
+        self._spool = spool
+        self._courier = courier
+        self._manners = manners
+        self._prepare = prepare
+        self._keep_run = keep_run
+        self._leftovers = leftovers
+        self._has_leftovers = courier is not None
+        self._inbox: SimpleQueue[Pending | None] = SimpleQueue()
+        self._waiting: list[Pending] = []
+        self._hold = Hold.NONE
+        self._hold_until = 0.0
+        self._failures = 0
+        self._failing_since: float | None = None
+        self._introduced_at = -SETTLING_SECONDS
+        self._closing_until: float | None = None
+        self._at_rest = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._work, name="truerun-sender", daemon=True).start()
+
+    def put(self, pending: Pending) -> None:
+        """Hand over an evaluation; it is tried at once unless the service asked for patience."""
+        self._inbox.put(pending)
+
+    def nudge(self) -> None:
+        """Something about the run changed."""
+        self._inbox.put(None)
+
+    def close(self, seconds: float) -> bool:
+        """Deliver what can be delivered within `seconds`; whether nothing is left.
+
+        The thread goes on trying afterwards, for as long as the process lives.
+        """
+        self._at_rest.clear()
+        self._closing_until = time.monotonic() + seconds
+        self.nudge()
+        # An event, not a join: at the interpreter's end a join could wait for a thread that cannot run any
+        # more.
+        self._at_rest.wait(seconds)
+        return self.drained.is_set()
+
+    def _work(self) -> None:
+        try:
+            self._prepare()
+        except Exception as error:
+            self._manners.complain("prepare", f"the machine could not be described: {error!r}")
+        while not self.drained.is_set():
+            try:
+                self._receive()
+                if not self._is_held:
+                    self._keep_run()
+                    self._step()
+            except Exception as error:
+                # A fault of ours must neither end the thread nor spin it.
+                self._manners.complain(
+                    "internal", f"an internal error while sending; trying again: {error!r}"
+                )
+                self._back_off(Answer(trouble=repr(error)))
+        if self._courier is not None:
+            self._courier.close()
+        self._leftovers.close()
+        self._at_rest.set()
+
+    @property
+    def _is_held(self) -> bool:
+        return time.monotonic() < self._hold_until
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._closing_until is not None
+
+    def _receive(self) -> None:
+        """Sleep until there is news or something is due; take all news."""
+        try:
+            news = self._inbox.get(timeout=self._idle_seconds())
+        except Empty:
+            return
+        while True:
+            if news is not None:
+                self._waiting.append(news)
+            try:
+                news = self._inbox.get_nowait()
+            except Empty:
+                break
+        if self._hold is Hold.BACK_OFF:
+            self._hold_until = 0.0
+        elif self._hold is Hold.PARKED and self._is_held:
+            self._tell_waiting(self.trouble)
+        if self._closing_until is not None and self._hold_until > self._closing_until:
+            # Nothing will be tried before whoever closes has gone.
+            self._at_rest.set()
+
+    def _idle_seconds(self) -> float | None:
+        """None: nothing to do until there is news."""
+        if self._courier is None:
+            return 0.0 if self._is_closing else None
+        due = [item.not_before for item in self._waiting]
+        if not self._courier.is_introduced:
+            due.append(0.0 if self._waiting else self._introduced_at + SETTLING_SECONDS)
+        elif self._has_leftovers or (self._is_closing and not self._waiting):
+            due.append(0.0)
+        if not due:
+            return None
+        return max(0.0, max(min(due), self._hold_until) - time.monotonic())
+
+    def _step(self) -> None:
+        """Send one thing, the most urgent first."""
+        courier, at = self._courier, time.monotonic()
+        if courier is None:
+            if self._is_closing:
+                self._end()
+            return
+        due = next((item for item in self._waiting if item.not_before <= at), None)
+        if not courier.is_introduced:
+            if self._waiting or self._is_closing or at >= self._introduced_at + SETTLING_SECONDS:
+                self._introduce(courier)
+        elif due is not None:
+            self._deliver(courier, due)
+        elif self._waiting:
+            return
+        elif self._is_closing:
+            self._say_goodbye(courier)
+        elif self._has_leftovers and next(self._leftovers, self) is self:
+            self._has_leftovers = False
+
+    def _introduce(self, courier: Courier) -> None:
+        result, answer = courier.introduce(seconds=self._request_seconds())
+        if result is Fate.ACCEPTED:
+            self._introduced_at = time.monotonic()
+            self._recover()
+        elif result is Fate.RETRY:
+            self._back_off(answer)
+        else:
+            self._park(f"the run was refused: {answer.reason}")
+
+    def _deliver(self, courier: Courier, item: Pending) -> None:
+        try:
+            body = (
+                item.body
+                if item.body is not None or self._spool is None
+                else self._spool.read_evaluation(item.evaluation)
+            )
+        except FileNotFoundError:
+            body = None
+        if body is None:
+            # Somebody else, such as `truerun sync`, delivered it or took it away.
+            self._settle(item, verdicts.unknown("its file left the spool", evaluation=str(item.evaluation)))
+            return
+        result, answer = courier.deliver(item.evaluation, body, seconds=self._request_seconds())
+        if result is Fate.ACCEPTED and answer.document is not None:
+            self._recover()
+            self._in_spool(lambda spool: spool.accept(item.evaluation))
+            self._settle(item, verdict_from(answer.document))
+        elif result is Fate.REJECTED:
+            self._recover()
+            self._in_spool(lambda spool: spool.reject(item.evaluation, answer.problem))
+            where = f"; it is kept in {self._spool.directory / 'rejected'}" if self._spool else ""
+            self._manners.complain(
+                "rejected", f"evaluation {item.evaluation} was refused: {answer.reason}{where}"
+            )
+            self._settle(
+                item,
+                verdicts.rejected(answer.reason, evaluation=str(item.evaluation), problem=answer.problem),
+            )
+        elif result is Fate.PARKED:
+            self._park(f"the service refused the credential or the request: {answer.reason}")
+        elif answer.status is not None and answer.status >= 500 and answer.retry_after is None:
+            # Perhaps it is this one evaluation that the service cannot digest: the others need not wait for
+            # it.
+            item.failures += 1
+            item.not_before = time.monotonic() + backoff_seconds(item.failures, random.random())
+            self._fail(answer)
+        else:
+            self._back_off(answer)
+
+    def _say_goodbye(self, courier: Courier) -> None:
+        if courier.report_status(seconds=self._request_seconds()) is Fate.RETRY:
+            self._back_off(Answer(trouble="the service could not be told that the run ended"))
+            return
+        courier.record.status = None
+        # Something refused may still lie there; then run.json stays with it, up to date.
+        self._keep_run()
+        self._in_spool(lambda spool: spool.remove())
+        self._end()
+
+    def _end(self) -> None:
+        if self._spool is not None:
+            self._spool.unlock()
+        self.drained.set()
+
+    def _settle(self, item: Pending, verdict: Verdict) -> None:
+        self._waiting.remove(item)
+        item.body = None
+        item.verdict = verdict
+        item.settled.set()
+
+    def _in_spool(self, act: Callable[[Spool], object]) -> None:
+        try:
+            if self._spool is not None:
+                act(self._spool)
+        except OSError as error:
+            self._manners.complain("spool", f"{self._spool.directory if self._spool else ''}: {error}")
+
+    def _recover(self) -> None:
+        self._hold, self._failures, self._failing_since, self.trouble = Hold.NONE, 0, None, ""
+
+    def _fail(self, answer: Answer) -> None:
+        at = time.monotonic()
+        self._failing_since = at if self._failing_since is None else self._failing_since
+        self.trouble = answer.reason
+        self._manners.complain("undelivered", f"not delivered yet, trying again: {answer.reason}")
+        if self._is_closing and at - self._failing_since > LONG_GONE_SECONDS:
+            self._at_rest.set()
+
+    def _back_off(self, answer: Answer) -> None:
+        self._failures += 1
+        asked = retry_after_seconds(answer.retry_after, now())
+        self._hold = Hold.BACK_OFF if asked is None else Hold.ASKED
+        self._hold_until = time.monotonic() + backoff_seconds(self._failures, random.random(), asked)
+        self._fail(answer)
+
+    def _park(self, reason: str) -> None:
+        self._hold, self._hold_until, self.trouble = Hold.PARKED, time.monotonic() + PARK_SECONDS, reason
+        self._manners.complain(
+            "parked", f"{reason}; everything is kept, the next try is in {PARK_SECONDS / 60:g} minutes"
+        )
+        self._tell_waiting(reason)
+        if self._is_closing:
+            self._at_rest.set()
+
+    def _tell_waiting(self, reason: str) -> None:
+        for item in self._waiting:
+            item.verdict = verdicts.unknown(f"not delivered yet: {reason}", evaluation=str(item.evaluation))
+            item.settled.set()
+
+    def _request_seconds(self) -> float:
+        left = (self._closing_until or 0.0) - time.monotonic()
+        return min(REQUEST_SECONDS, max(1.0, left)) if left > 0 else REQUEST_SECONDS

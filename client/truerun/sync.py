@@ -1,0 +1,132 @@
+"""Sending what lies in the spool of processes that are gone, or that recorded offline."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from truerun.answers import Answer, Fate
+from truerun.courier import Courier
+from truerun.manners import Manners
+from truerun.record import RunRecord, record_from
+from truerun.spool import Spool, writers
+from truerun.transport import Transport
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What became of one writer's directory.
+
+    Args:
+        state: `sent` (nothing is left), `waiting` (the service could not be asked or refused the credential),
+            `in use` (its process lives), `elsewhere` (it was recorded for another address), or `damaged`.
+        reason: Why, where it is not sent.
+    """
+
+    directory: Path
+    run: str = ""
+    project: str = ""
+    state: str = "sent"
+    reason: str = ""
+    accepted: int = 0
+    rejected: int = 0
+    left: int = 0
+    refusals: list[str] = field(default_factory=list)
+
+
+def open_leftover(directory: Path) -> tuple[Spool, RunRecord] | Report:
+    """Take hold of a directory whose process is gone; the caller unlocks it."""
+    spool = Spool(directory)
+    try:
+        if not spool.try_lock():
+            return Report(directory=directory, state="in use", reason="the process that writes it still runs")
+        return spool, record_from(spool.read_run())
+    except (OSError, ValueError) as error:
+        spool.unlock()
+        return Report(directory=directory, state="damaged", reason=str(error))
+
+
+def deliver_directory(spool: Spool, record: RunRecord, transport: Transport) -> Iterator[Report]:
+    """Send one directory's evaluations in order; yields the report as it grows, after each thing sent.
+
+    Stops at the first thing that the service cannot take now. Tidies up when nothing is left.
+    """
+    courier = Courier(transport, record)
+    waiting = spool.pending()
+    report = Report(directory=spool.directory, run=record.run_key, project=record.project, left=len(waiting))
+    result, answer = _introduce(courier)
+    if result is not Fate.ACCEPTED:
+        yield _stopped(report, answer)
+        return
+    for evaluation in waiting:
+        result, answer = courier.deliver(evaluation, spool.read_evaluation(evaluation))
+        if result is Fate.ACCEPTED:
+            spool.accept(evaluation)
+            report.accepted += 1
+        elif result is Fate.REJECTED:
+            spool.reject(evaluation, answer.problem)
+            report.rejected += 1
+            report.refusals.append(f"{evaluation}: {answer.reason}")
+        else:
+            yield _stopped(report, answer)
+            return
+        report.left -= 1
+        yield report
+    if courier.report_status() is Fate.RETRY:
+        yield _stopped(report, Answer(trouble="the service could not be told that the run ended"))
+        return
+    spool.remove()
+    yield report
+
+
+def deliver_leftovers(
+    root: Path, transport: Transport, record: RunRecord, manners: Manners, *, mine: Path
+) -> Generator[None, None, None]:
+    """Send what earlier processes meant for the same project and address, one thing a step.
+
+    What was recorded offline stays: whoever chose that may not want it sent yet.
+    """
+    try:
+        for directory in writers(root):
+            opened = open_leftover(directory) if directory != mine else None
+            if opened is None or isinstance(opened, Report):
+                continue
+            spool, old = opened
+            try:
+                if (old.mode, old.url, old.project) != ("online", record.url, record.project):
+                    continue
+                for report in deliver_directory(spool, old, transport):
+                    yield
+                    for refusal in report.refusals:
+                        manners.complain(
+                            "rejected", f"an evaluation of run {old.run_key} was refused: {refusal}"
+                        )
+                    report.refusals.clear()
+                    if report.state == "waiting":
+                        return
+            except OSError as error:
+                manners.complain("spool", f"{directory}: {error}")
+            finally:
+                spool.unlock()
+    finally:
+        transport.close()
+
+
+def nothing_left() -> Generator[None, None, None]:
+    """For a run that sends nothing."""
+    yield from ()
+
+
+def _introduce(courier: Courier) -> tuple[Fate, Answer]:
+    result, answer = courier.introduce()
+    if answer.status == 403 and courier.record.role == "train":
+        # Another attempt went on since. Its evaluations may still be added; the run itself is not touched.
+        courier.record.role = "attach"
+        return courier.introduce()
+    return result, answer
+
+
+def _stopped(report: Report, answer: Answer) -> Report:
+    report.state, report.reason = "waiting", answer.reason
+    return report

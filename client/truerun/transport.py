@@ -1,0 +1,116 @@
+"""The one door to the network: a request goes in, an answer comes out, and nothing is raised."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from truerun.answers import Answer
+from truerun.places import is_loopback
+
+LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
+CONNECT_SECONDS = 5.0
+REQUEST_SECONDS = 30.0
+
+
+class Transport:
+    """Keeps one connection open; used by one thread at a time.
+
+    Args:
+        url: The service's address without `/api/v1`.
+        token: Sent as a bearer token unless a request brings its own; None sends none.
+    """
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url = url
+        self._token = token
+        self._client: Any = None
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        query: Mapping[str, Any] | None = None,
+        token: str | None = None,
+        seconds: float = REQUEST_SECONDS,
+    ) -> Answer:
+        """Make one request below `/api/v1`, within `seconds` for the whole of it, connecting included."""
+        try:
+            import httpx
+        except ImportError as error:
+            return Answer(trouble=f"httpx cannot be imported: {error}")
+        headers = {"accept": "application/json, */*;q=0.5"}
+        bearer = token or self._token
+        if bearer:
+            headers["authorization"] = f"Bearer {bearer}"
+        if body is not None:
+            headers["content-type"] = content_type
+        deadline = time.monotonic() + seconds
+        try:
+            with self._opened().stream(
+                method,
+                f"{self.url}/api/v1{path}",
+                content=body,
+                headers=headers,
+                params=dict(query) if query else None,
+                timeout=httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)),
+            ) as response:
+                content = bytearray()
+                # A timeout of httpx runs anew with every byte that trickles in; this one does not.
+                for chunk in response.iter_bytes():
+                    content += chunk
+                    if len(content) > LARGEST_ANSWER_BYTES:
+                        return Answer(trouble=f"{self.url} answered more than {LARGEST_ANSWER_BYTES} bytes")
+                    if time.monotonic() > deadline:
+                        return Answer(trouble=f"{self.url} took longer than {seconds:g} s to answer")
+                return _answer(response.status_code, response.headers.get("retry-after"), bytes(content))
+        except httpx.TimeoutException:
+            return Answer(trouble=f"{self.url} did not answer within {seconds:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+            return Answer(trouble=f"cannot reach {self.url}: {str(error) or type(error).__name__}")
+
+    def close(self) -> None:
+        """Drop the connection; the next request opens a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _opened(self) -> Any:
+        if self._client is None:
+            import httpx
+
+            from truerun import __version__
+
+            # A redirect is never followed: it would carry the token elsewhere. A proxy named in the
+            # environment is used, except for this machine's own server.
+            self._client = httpx.Client(
+                follow_redirects=False,
+                trust_env=not is_loopback(self.url),
+                headers={"user-agent": f"truerun/{__version__}"},
+            )
+        return self._client
+
+
+def _answer(status: int, retry_after: str | None, content: bytes) -> Answer:
+    text = content.decode("utf-8", "replace")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    return Answer(
+        status=status,
+        document=document if isinstance(document, dict) else None,
+        text=text,
+        retry_after=retry_after,
+    )
+
+
+def now() -> datetime:
+    """The present, for reading a Retry-After that names a moment."""
+    return datetime.now(timezone.utc)
