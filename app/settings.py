@@ -24,7 +24,14 @@ def _absolute(path: Path) -> Path:
 class Settings(BaseSettings):
     """Values come from the environment: TRUERUN_… for all but DATABASE_URL. An empty value counts as not set."""
 
-    model_config = SettingsConfigDict(env_prefix="TRUERUN_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TRUERUN_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        # DATABASE_URL holds a password, which has no place in an error message.
+        hide_input_in_errors=True,
+    )
 
     database_url: Annotated[str, AfterValidator(_libpq_address)] | None = Field(
         default=None,
@@ -34,10 +41,13 @@ class Settings(BaseSettings):
         description="Address of a Postgres; without it the service runs one of its own.",
     )
     data_dir: Annotated[Path, AfterValidator(_absolute)] | None = Field(
-        default=None, description="Where the embedded Postgres keeps its data; by default below the user's data directory."
+        default=None,
+        description="Where the embedded Postgres keeps its data; by default below the user's data directory.",
     )
     host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
-    port: int = Field(default=8750, ge=0, le=65535, description="Port that the service listens on; 0 takes any free one.")
+    port: int = Field(
+        default=8750, ge=0, le=65535, description="Port that the service listens on; 0 takes any free one."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = Field(
         default="console", description="`json` for machines that collect logs."

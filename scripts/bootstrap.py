@@ -83,7 +83,9 @@ def main() -> int:
         except Unavailable as error:
             return complain(str(error))
         except subprocess.CalledProcessError as error:
-            return complain("the environment could not be made: `%s` failed (see above)" % " ".join(error.cmd))
+            return complain(
+                "the environment could not be made: `%s` failed (see above)" % " ".join(error.cmd)
+            )
     return 0
 
 
@@ -161,7 +163,10 @@ def environment_python() -> str:
 
 def install_with_uv(uv: str, wanted: str) -> None:
     environ = index_environment()
-    run([uv, "venv", "--quiet", "--clear", "--no-python-downloads", "--python", sys.executable, ENVIRONMENT], environ)
+    run(
+        [uv, "venv", "--quiet", "--clear", "--no-python-downloads", "--python", sys.executable, ENVIRONMENT],
+        environ,
+    )
     python = ["--quiet", "--python", environment_python()]
     run([uv, "pip", "sync", *python, "--require-hashes", LOCKS[wanted]], environ)
     local = [argument for package in PACKAGES for argument in ("--editable", package)]
@@ -176,7 +181,8 @@ def install_with_pip(wanted: str, reason: str) -> None:
         run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], os.environ)
     except subprocess.CalledProcessError:
         raise Unavailable(
-            "%s, and this Python has no working venv and pip either (on Debian: apt install python3-venv)" % reason
+            "%s, and this Python has no working venv and pip either (on Debian: apt install python3-venv)"
+            % reason
         ) from None
     pip = [environment_python(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, "--require-hashes", "--requirement", LOCKS[wanted]], os.environ)

@@ -1,10 +1,13 @@
-"""A Postgres for every test session and, for each test that asks, a migrated database of its own."""
+"""A Postgres for every test session, a migrated database for each test that asks, and data directories for those that
+start a Postgres themselves.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,12 +61,43 @@ def empty_database_url(postgres: EmbeddedPostgres, database_names: Iterator[str]
 
 
 @pytest.fixture
-def database_url(postgres: EmbeddedPostgres, database_template: str, database_names: Iterator[str]) -> Iterator[str]:
+def database_url(
+    postgres: EmbeddedPostgres, database_template: str, database_names: Iterator[str]
+) -> Iterator[str]:
     """Address of a new database with the schema of this release and no rows."""
     name = next(database_names)
     _administer(postgres, f"create database {name} template {database_template}")
     yield postgres.url(name)
     _administer(postgres, f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def empty_dir(passable_tmp: Path) -> Path:
+    """A directory of the test's own, which the user running Postgres may pass through."""
+    path = Path(tempfile.mkdtemp(dir=passable_tmp))
+    path.chmod(0o711)
+    return path
+
+
+@pytest.fixture(scope="session")
+def used_once(passable_tmp: Path) -> Path:
+    """A data directory whose cluster was created and stopped; tests get copies, since creating takes a while."""
+    path = passable_tmp / "used-once"
+    with embedded_postgres(path, settings={"fsync": "off"}, durable=False):
+        pass
+    return path
+
+
+@pytest.fixture
+def data_dir(used_once: Path, empty_dir: Path) -> Path:
+    copy = empty_dir / "data"
+    copy_data_dir(used_once, copy)
+    return copy
+
+
+def copy_data_dir(source: Path, target: Path) -> None:
+    # shutil does not keep the owner.
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
 def _administer(postgres: EmbeddedPostgres, statement: str) -> None:

@@ -87,5 +87,5 @@ def _load(text: str | bytes) -> Any:
 
 def _number(digits: str) -> int | float:
     # jsonb writes 1e300 as an integer of 301 digits; integers that were stored have at most 64 bits.
-    number = int(digits) if len(digits) < 20 else float(digits)
-    return number if isinstance(number, float) or number in _INT64 else float(number)
+    number = int(digits)
+    return number if number in _INT64 else float(number)

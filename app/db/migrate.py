@@ -6,15 +6,21 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import app
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, func, pool, select
+from sqlalchemy import Connection, create_engine, func, make_url, pool, select
+from sqlalchemy.exc import OperationalError
+
+import app
 
 # Any number, as long as it is always the same: two servers that start at once must not migrate at once.
 MIGRATION_LOCK = 7_871_246_339
+
+
+class DatabaseUnavailable(RuntimeError):
+    """There is no Postgres at the address, or it does not let us in."""
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
@@ -59,6 +65,14 @@ def _configuration(connection: Connection) -> Config:
 
 @contextlib.contextmanager
 def _connected(database_url: str) -> Iterator[Connection]:
-    engine = create_engine(database_url, poolclass=pool.NullPool)
-    with engine.connect() as connection:
+    # Without the timeouts of `make_engine`: a migration sets its own.
+    engine = create_engine(
+        make_url(database_url).set(drivername="postgresql+psycopg"), poolclass=pool.NullPool
+    )
+    try:
+        connection = engine.connect()
+    except OperationalError as error:
+        # The driver's own words name host and user, and never the password.
+        raise DatabaseUnavailable(f"the database cannot be reached: {error.orig}") from error
+    with connection:
         yield connection

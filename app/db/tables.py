@@ -1,13 +1,12 @@
 """Every table, as SQLAlchemy Core; the only other place that knows their shape is `migrations/`.
 
-The primary key of every table that grows begins with the project, so that it can be partitioned or distributed by
-project without a redesign. Times are `timestamptz`; constraints are named by the convention below. `float8` columns may
-hold NaN and ±∞; JSON columns may not, so non-finite numbers are written there as strings.
+The primary key of every table that grows begins with the project, so that it can be partitioned or
+distributed by project without a redesign. Times are `timestamptz`; constraints are named by the convention in
+`columns`. `float8` columns may hold NaN and ±∞; JSON columns may not, so non-finite numbers are written there
+as strings.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -21,7 +20,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -31,48 +29,18 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
-
-
-def _at(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, DateTime(timezone=True), nullable=nullable)
-
-
-def _text(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, Text, nullable=nullable)
-
-
-def _json(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, JSONB(none_as_null=True), nullable=nullable)
-
-
-def _project() -> Column[Any]:
-    return Column("project_id", Uuid, nullable=False)
-
-
-def _one_of(name: str, column: str, *values: str) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=name)
-
+from app.db.columns import at_column, json_column, metadata, one_of, project_column, text_column
 
 project = Table(
     "project",
     metadata,
     Column("id", Uuid, nullable=False),
-    _text("key"),
-    _text("name"),
-    _at("created_at"),
-    _text("created_by"),
+    text_column("key"),
+    text_column("name"),
+    at_column("created_at"),
+    text_column("created_by"),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("key"),
 )
@@ -83,20 +51,20 @@ token = Table(
     Column("id", Uuid, nullable=False),
     Column("project_id", Uuid),
     Column("run_id", Uuid),
-    _text("prefix"),
+    text_column("prefix"),
     # Only the SHA-256 of the secret is kept: a copy of the database opens nothing.
     Column("digest", LargeBinary, nullable=False),
-    _text("role"),
-    _text("label"),
-    _at("created_at"),
-    _text("created_by"),
-    _at("expires_at", nullable=True),
-    _at("revoked_at", nullable=True),
-    _at("last_used_at", nullable=True),
+    text_column("role"),
+    text_column("label"),
+    at_column("created_at"),
+    text_column("created_by"),
+    at_column("expires_at", nullable=True),
+    at_column("revoked_at", nullable=True),
+    at_column("last_used_at", nullable=True),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("digest"),
     ForeignKeyConstraint(["project_id"], ["project.id"]),
-    _one_of("role", "role", "viewer", "reporter", "maintainer", "admin", "run"),
+    one_of("role", "role", "viewer", "reporter", "maintainer", "admin", "run"),
     CheckConstraint("(role = 'admin') = (project_id IS NULL)", name="scope"),
     CheckConstraint("(role = 'run') = (run_id IS NOT NULL)", name="run_scope"),
     Index(None, "project_id", "created_at"),
@@ -105,45 +73,46 @@ token = Table(
 run = Table(
     "run",
     metadata,
-    _project(),
+    project_column(),
     Column("id", Uuid, nullable=False),
-    _text("key"),
-    _text("name"),
-    _text("run_group", nullable=True),
-    _text("status"),
-    _json("config"),
+    text_column("key"),
+    text_column("name"),
+    text_column("run_group", nullable=True),
+    text_column("status"),
+    json_column("config"),
     Column("tags", ARRAY(Text), nullable=False),
-    _text("notes"),
+    text_column("notes"),
     # A seed is any 64-bit integer; whether the split had one too is only known when the run says so.
     Column("seed", BigInteger),
     Column("split_seeded", Boolean),
-    _text("git_commit", nullable=True),
-    _json("environment"),
+    text_column("git_commit", nullable=True),
+    json_column("environment"),
     Column("recipe", LargeBinary, nullable=False),
     Column("newest_attempt", Integer, nullable=False),
-    _text("validity"),
-    _text("validity_reason", nullable=True),
-    _at("created_at"),
-    _text("created_by"),
-    _at("updated_at"),
-    _at("archived_at", nullable=True),
+    text_column("validity"),
+    text_column("validity_reason", nullable=True),
+    at_column("created_at"),
+    text_column("created_by"),
+    at_column("updated_at"),
+    at_column("archived_at", nullable=True),
     PrimaryKeyConstraint("project_id", "id"),
     UniqueConstraint("project_id", "key"),
     ForeignKeyConstraint(["project_id"], ["project.id"]),
-    _one_of("status", "status", "running", "finished", "failed", "preempted"),
-    _one_of("validity", "validity", "valid", "suspect", "invalid"),
+    one_of("status", "status", "running", "finished", "failed", "preempted"),
+    one_of("validity", "validity", "valid", "suspect", "invalid"),
     Index(None, "id"),
     Index(None, "project_id", "created_at", "id"),
+    Index(None, "project_id", "run_group"),
 )
 
 attempt = Table(
     "attempt",
     metadata,
-    _project(),
+    project_column(),
     Column("run_id", Uuid, nullable=False),
     Column("number", Integer, nullable=False),
     Column("attempt_id", Uuid, nullable=False),
-    _at("started_at"),
+    at_column("started_at"),
     PrimaryKeyConstraint("project_id", "run_id", "number"),
     UniqueConstraint("project_id", "run_id", "attempt_id"),
     ForeignKeyConstraint(["project_id", "run_id"], ["run.project_id", "run.id"]),
@@ -152,14 +121,18 @@ attempt = Table(
 suite = Table(
     "suite",
     metadata,
-    _project(),
+    project_column(),
     Column("id", Uuid, nullable=False),
-    _text("key"),
+    text_column("key"),
     Column("version", Integer, nullable=False),
     # Shares of n by group; of the first champion once `weights_final`, of the first evaluation until then.
-    _json("frozen_weights", nullable=True),
+    json_column("frozen_weights", nullable=True),
     Column("weights_final", Boolean, nullable=False),
-    _at("created_at"),
+    # Whose shares they are: "first" is decided by evaluation id, which is drawn in time order, not by arrival.
+    Column("weights_evaluation_id", Uuid),
+    # Moves by one whenever the shares change, so that what was pooled with others is found and pooled again.
+    Column("weights_version", Integer, nullable=False, server_default=text("0")),
+    at_column("created_at"),
     PrimaryKeyConstraint("project_id", "id"),
     UniqueConstraint("project_id", "key"),
     ForeignKeyConstraint(["project_id"], ["project.id"]),
@@ -168,12 +141,12 @@ suite = Table(
 suite_version = Table(
     "suite_version",
     metadata,
-    _project(),
+    project_column(),
     Column("suite_id", Uuid, nullable=False),
     Column("version", Integer, nullable=False),
-    _json("document"),
-    _at("created_at"),
-    _text("created_by"),
+    json_column("document"),
+    at_column("created_at"),
+    text_column("created_by"),
     PrimaryKeyConstraint("project_id", "suite_id", "version"),
     ForeignKeyConstraint(["project_id", "suite_id"], ["suite.project_id", "suite.id"]),
 )
@@ -181,11 +154,11 @@ suite_version = Table(
 policy = Table(
     "policy",
     metadata,
-    _project(),
+    project_column(),
     Column("version", Integer, nullable=False),
-    _json("document"),
-    _at("created_at"),
-    _text("created_by"),
+    json_column("document"),
+    at_column("created_at"),
+    text_column("created_by"),
     PrimaryKeyConstraint("project_id", "version"),
     ForeignKeyConstraint(["project_id"], ["project.id"]),
 )
@@ -193,39 +166,43 @@ policy = Table(
 evaluation = Table(
     "evaluation",
     metadata,
-    _project(),
+    project_column(),
     Column("id", Uuid, nullable=False),
     Column("run_id", Uuid, nullable=False),
     Column("suite_id", Uuid, nullable=False),
     Column("suite_version", Integer, nullable=False),
-    _text("stage"),
+    text_column("stage"),
     Column("attempt", Integer, nullable=False),
     Column("step", BigInteger),
-    _text("purpose"),
+    text_column("purpose"),
     # SHA-256 of the parsed content: the same id with another digest is a conflict.
     Column("digest", LargeBinary, nullable=False),
-    _json("stated"),
-    _json("loss"),
-    _json("info"),
-    _text("validity"),
-    _text("validity_reason", nullable=True),
+    json_column("stated"),
+    json_column("loss"),
+    json_column("info"),
+    text_column("validity"),
+    text_column("validity_reason", nullable=True),
     # The newest assessment's number, gate and the pointer version it was made against, so lists need no join.
     Column("assessment", Integer, nullable=False),
-    _text("gate"),
+    text_column("gate"),
     Column("judged_version", Integer, nullable=False),
+    # The suite's weights_version that its aggregates were pooled with.
+    Column("weights_version", Integer, nullable=False, server_default=text("0")),
+    # Kinds of alert that it gives cause for (regression, limit, integrity).
+    Column("causes", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     # Whether this is its run's latest valid candidate on this suite and stage: the run's leaderboard row.
     Column("is_latest", Boolean, nullable=False),
-    _at("created_at"),
-    _text("created_by"),
+    at_column("created_at"),
+    text_column("created_by"),
     PrimaryKeyConstraint("project_id", "id"),
     ForeignKeyConstraint(["project_id", "run_id"], ["run.project_id", "run.id"]),
     ForeignKeyConstraint(
         ["project_id", "suite_id", "suite_version"],
         ["suite_version.project_id", "suite_version.suite_id", "suite_version.version"],
     ),
-    _one_of("purpose", "purpose", "candidate", "progress"),
-    _one_of("validity", "validity", "valid", "suspect", "invalid"),
-    _one_of("gate", "gate", "open", "undecided", "closed"),
+    one_of("purpose", "purpose", "candidate", "progress"),
+    one_of("validity", "validity", "valid", "suspect", "invalid"),
+    one_of("gate", "gate", "open", "undecided", "closed"),
     Index(None, "id"),
     Index(None, "project_id", "run_id", "suite_id", "stage", "attempt", "step"),
     Index(None, "project_id", "suite_id", "stage", "created_at", "id"),
@@ -237,35 +214,42 @@ evaluation = Table(
         "judged_version",
         postgresql_where=text("is_latest"),
     ),
+    Index(
+        "ix_evaluation_to_pool_again",
+        "project_id",
+        "suite_id",
+        "weights_version",
+        postgresql_where=text("purpose = 'candidate'"),
+    ),
 )
 
 evaluation_value = Table(
     "evaluation_value",
     metadata,
-    _project(),
+    project_column(),
     Column("evaluation_id", Uuid, nullable=False),
-    _text("metric"),
-    _text("group_name"),
+    text_column("metric"),
+    text_column("group_name"),
     Column("value", Double, nullable=False),
-    _text("bound"),
+    text_column("bound"),
     Column("n", BigInteger),
     Column("stderr", Double),
     PrimaryKeyConstraint("project_id", "evaluation_id", "metric", "group_name"),
     ForeignKeyConstraint(["project_id", "evaluation_id"], ["evaluation.project_id", "evaluation.id"]),
-    _one_of("bound", "bound", "exact", "at_least", "at_most"),
+    one_of("bound", "bound", "exact", "at_least", "at_most"),
 )
 
 assessment = Table(
     "assessment",
     metadata,
-    _project(),
+    project_column(),
     Column("evaluation_id", Uuid, nullable=False),
     Column("number", Integer, nullable=False),
-    # Why it was made: posted, champion_changed, champion_invalid.
-    _text("cause"),
-    _text("gate"),
-    _text("sentence"),
-    _json("aggregates"),
+    # Why it was made: posted, champion_changed, champion_invalid, weights_changed.
+    text_column("cause"),
+    text_column("gate"),
+    text_column("sentence"),
+    json_column("aggregates"),
     Column("judged_cells", Integer, nullable=False),
     Column("total_cells", Integer, nullable=False),
     # What it was computed from: with these, evaluations, suite versions and policies (which never change) the
@@ -273,8 +257,8 @@ assessment = Table(
     Column("policy_version", Integer, nullable=False),
     Column("baseline_version", Integer, nullable=False),
     Column("baseline_evaluation_id", Uuid),
-    _json("input"),
-    _at("created_at"),
+    json_column("input"),
+    at_column("created_at"),
     PrimaryKeyConstraint("project_id", "evaluation_id", "number"),
     ForeignKeyConstraint(["project_id", "evaluation_id"], ["evaluation.project_id", "evaluation.id"]),
     ForeignKeyConstraint(["project_id", "policy_version"], ["policy.project_id", "policy.version"]),
@@ -284,23 +268,23 @@ assessment = Table(
 check_result = Table(
     "check_result",
     metadata,
-    _project(),
+    project_column(),
     Column("evaluation_id", Uuid, nullable=False),
     Column("assessment", Integer, nullable=False),
     Column("ordinal", Integer, nullable=False),
-    _text("rule"),
-    _text("metric", nullable=True),
-    _text("group_name", nullable=True),
-    _text("outcome"),
+    text_column("rule"),
+    text_column("metric", nullable=True),
+    text_column("group_name", nullable=True),
+    text_column("outcome"),
     Column("required", Boolean, nullable=False),
-    _text("reason", nullable=True),
+    text_column("reason", nullable=True),
     # JSON rather than text[]: a one-dimensional array column cannot be filled from unnest() of ragged arrays.
-    _json("notes"),
+    json_column("notes"),
     Column("baseline", Double),
     Column("candidate", Double),
     Column("worsening", Double),
     Column("limit", Double),
-    _json("detail"),
+    json_column("detail"),
     PrimaryKeyConstraint("project_id", "evaluation_id", "assessment", "ordinal"),
     ForeignKeyConstraint(
         ["project_id", "evaluation_id", "assessment"],
@@ -311,9 +295,9 @@ check_result = Table(
 baseline = Table(
     "baseline",
     metadata,
-    _project(),
+    project_column(),
     Column("suite_id", Uuid, nullable=False),
-    _text("stage"),
+    text_column("stage"),
     # Moves by one with every event; compare-and-swap on it is what makes promotion safe.
     Column("version", Integer, nullable=False),
     Column("evaluation_id", Uuid),
@@ -325,46 +309,47 @@ baseline = Table(
 baseline_event = Table(
     "baseline_event",
     metadata,
-    _project(),
+    project_column(),
     Column("suite_id", Uuid, nullable=False),
-    _text("stage"),
+    text_column("stage"),
     # The pointer's version after the event.
     Column("version", Integer, nullable=False),
-    _text("kind"),
+    text_column("kind"),
     Column("evaluation_id", Uuid),
     Column("previous_evaluation_id", Uuid),
     # For rollback and invalidate: the event whose champion was taken back; None when the seat fell vacant.
     Column("to_version", Integer),
-    _text("actor"),
-    _text("reason", nullable=True),
+    text_column("actor"),
+    text_column("reason", nullable=True),
     Column("policy_version", Integer),
-    _text("gate", nullable=True),
+    text_column("gate", nullable=True),
     # The verdict's sentence and the limits not met, as decided at that moment.
-    _json("detail"),
-    _at("created_at"),
+    json_column("detail"),
+    at_column("created_at"),
     PrimaryKeyConstraint("project_id", "suite_id", "stage", "version"),
     ForeignKeyConstraint(
         ["project_id", "suite_id", "stage"], ["baseline.project_id", "baseline.suite_id", "baseline.stage"]
     ),
-    _one_of("kind", "kind", "promote", "bootstrap", "override", "rollback", "invalidate"),
+    one_of("kind", "kind", "promote", "bootstrap", "override", "rollback", "invalidate"),
+    Index(None, "project_id", "evaluation_id"),
 )
 
 leaderboard_row = Table(
     "leaderboard_row",
     metadata,
-    _project(),
+    project_column(),
     Column("suite_id", Uuid, nullable=False),
-    _text("stage"),
+    text_column("stage"),
     Column("evaluation_id", Uuid, nullable=False),
-    _text("metric"),
-    _text("group_name"),
+    text_column("metric"),
+    text_column("group_name"),
     Column("suite_version", Integer, nullable=False),
-    # Digest of what the number means (dataset, split, protocol, metric, group): equal digests may be ranked together.
+    # Digest of what the number means (dataset, split, protocol, metric, group): equal ones rank together.
     Column("cell", LargeBinary, nullable=False),
     Column("run_id", Uuid, nullable=False),
     Column("recipe", LargeBinary, nullable=False),
     Column("value", Double, nullable=False),
-    _text("bound"),
+    text_column("bound"),
     Column("n", BigInteger),
     # 0 exact and finite, 1 only a bound, 2 not finite; then ascending is best first, whatever the direction.
     Column("sort_class", SmallInteger, nullable=False),
@@ -402,33 +387,33 @@ leaderboard_row = Table(
 alert = Table(
     "alert",
     metadata,
-    _project(),
+    project_column(),
     Column("id", Uuid, nullable=False),
     Column("suite_id", Uuid, nullable=False),
-    _text("stage"),
+    text_column("stage"),
     # `group:<run group>` or `run:<run id>`.
-    _text("subject"),
-    _text("kind"),
-    _text("state"),
-    _text("level"),
-    _text("title"),
-    _json("lines"),
+    text_column("subject"),
+    text_column("kind"),
+    text_column("state"),
+    text_column("level"),
+    text_column("title"),
+    json_column("lines"),
     # How many evaluations of the subject failed this way.
     Column("count", Integer, nullable=False),
     # The newest evaluation that the state follows from (Position: attempt, step, evaluation).
     Column("evaluation_id", Uuid, nullable=False),
     Column("run_id", Uuid, nullable=False),
-    _at("opened_at"),
-    _at("updated_at"),
-    _at("resolved_at", nullable=True),
-    _text("changed_by", nullable=True),
-    _text("reason", nullable=True),
-    _at("muted_until", nullable=True),
+    at_column("opened_at"),
+    at_column("updated_at"),
+    at_column("resolved_at", nullable=True),
+    text_column("changed_by", nullable=True),
+    text_column("reason", nullable=True),
+    at_column("muted_until", nullable=True),
     PrimaryKeyConstraint("project_id", "id"),
     UniqueConstraint("project_id", "suite_id", "stage", "subject", "kind"),
     ForeignKeyConstraint(["project_id", "suite_id"], ["suite.project_id", "suite.id"]),
-    _one_of("state", "state", "open", "acknowledged", "muted", "resolved"),
-    _one_of("level", "level", "info", "warn", "error"),
+    one_of("state", "state", "open", "acknowledged", "muted", "resolved"),
+    one_of("level", "level", "info", "warn", "error"),
     Index(None, "id"),
     Index(None, "project_id", "state", "updated_at", "id"),
 )
@@ -436,11 +421,11 @@ alert = Table(
 sink = Table(
     "sink",
     metadata,
-    _project(),
-    _text("name"),
-    _text("kind"),
+    project_column(),
+    text_column("name"),
+    text_column("kind"),
     Column("enabled", Boolean, nullable=False),
-    _at("created_at"),
+    at_column("created_at"),
     PrimaryKeyConstraint("project_id", "name"),
     ForeignKeyConstraint(["project_id"], ["project.id"]),
 )
@@ -448,22 +433,22 @@ sink = Table(
 outbox_message = Table(
     "outbox_message",
     metadata,
-    _project(),
+    project_column(),
     Column("id", BigInteger, Identity(always=True), nullable=False),
-    _text("sink"),
-    _text("topic"),
+    text_column("sink"),
+    text_column("topic"),
     # Messages with the same key are delivered in the order of their ids: the run's id, mostly.
-    _text("order_key"),
-    _json("payload"),
-    _at("created_at"),
-    _at("available_at"),
+    text_column("order_key"),
+    json_column("payload"),
+    at_column("created_at"),
+    at_column("available_at"),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     # Who holds it; a worker whose lease ran out may not mark it any more.
     Column("lease_id", Uuid),
-    _at("lease_until", nullable=True),
-    _at("delivered_at", nullable=True),
-    _at("buried_at", nullable=True),
-    _text("last_error", nullable=True),
+    at_column("lease_until", nullable=True),
+    at_column("delivered_at", nullable=True),
+    at_column("buried_at", nullable=True),
+    text_column("last_error", nullable=True),
     PrimaryKeyConstraint("project_id", "id"),
     Index(
         "ix_outbox_message_owed",
@@ -485,14 +470,14 @@ audit_event = Table(
     "audit_event",
     metadata,
     # The nil UUID stands for the server itself.
-    _project(),
+    project_column(),
     Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    _text("actor"),
-    _text("action"),
-    _text("subject"),
-    _text("reason", nullable=True),
+    text_column("actor"),
+    text_column("action"),
+    text_column("subject"),
+    text_column("reason", nullable=True),
     Column("policy_version", Integer),
-    _json("detail"),
+    json_column("detail"),
     PrimaryKeyConstraint("project_id", "id"),
 )

@@ -274,9 +274,8 @@ def _what(kind: AlertKind, checks: Sequence[Check], every: Sequence[Check]) -> s
         if len(checks) > 1:
             return f"{len(checks)} numbers do not add up"
         return (checks[0].reason or checks[0].rule.value).replace("_", " ")
-    verb = (
-        "regressed" if all(check.outcome is Outcome.REGRESSED for check in checks) else "failed or regressed"
-    )
+    outcomes = {check.outcome for check in checks}
+    verb = next(iter(outcomes)).value if len(outcomes) == 1 else "failed or regressed"
     groups = {check.group for check in checks if not is_reserved(check.group or OVERALL)}
     if not groups:
         return f"{checks[0].group or checks[0].metric} {verb}"

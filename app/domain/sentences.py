@@ -153,10 +153,11 @@ def _of_limit(check: Check) -> str:
 
 
 def _of_finding(check: Check) -> str:
+    subject = _SUBJECTS[check.rule]
     if check.outcome is Outcome.PASS:
-        return f"{check.rule.value.replace('_', ' ')}: agrees"
+        return f"{subject}: in order"
     if check.outcome is Outcome.NOT_EVALUATED:
-        return f"{check.rule.value.replace('_', ' ')}: not checked ({(check.reason or '').replace('_', ' ')})"
+        return f"{subject}: not checked ({_WHY_NOT.get(check.reason or '', check.reason)})"
     return _FINDINGS[check.rule](check)
 
 
@@ -164,7 +165,8 @@ def _masked(check: Check) -> str:
     groups = check.detail.get("groups")
     names = [str(name) for name in groups] if isinstance(groups, list) else []
     verb = "improved" if check.detail.get("improved") else "did not regress"
-    return f"the mean {verb} and hides {len(names)} that regressed: {listed(names, 3)}"
+    groups_are = "group" if len(names) == 1 else "groups"
+    return f"the mean {verb} and hides {len(names)} {groups_are} that regressed: {listed(names, 3)}"
 
 
 def _count(check: Check) -> str:
@@ -222,6 +224,23 @@ def _mix_shift(check: Check) -> str:
     return f"sample shares differ from the suite's in {len(groups)} groups"
 
 
+_SUBJECTS = {
+    Rule.MASKED: "masked groups",
+    Rule.COUNT: "group counts",
+    Rule.OVERALL: "stated overall",
+    Rule.LOSS_DECOMPOSITION: "loss parts",
+    Rule.GAP: "train-val gap",
+    Rule.IMBALANCE: "balance of the groups",
+    Rule.REPRODUCIBLE: "seeds",
+    Rule.MIX_SHIFT: "sample shares",
+}
+_WHY_NOT = {
+    "n_unknown": "not every group says its n",
+    "censored": "a group is known only as a bound",
+    "non_finite": "a group is not a finite number",
+    "missing_loss": "training or validation loss not recorded",
+    "zero_loss": "nothing is relative to a validation loss of zero",
+}
 _FINDINGS: dict[Rule, Callable[[Check], str]] = {
     Rule.MASKED: _masked,
     Rule.COUNT: _count,

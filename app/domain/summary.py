@@ -80,7 +80,10 @@ def _regressed(summary: Summary) -> list[str]:
     against = f"regressed against {shortened(summary.champion or '')}"
     if not in_groups:
         required = [check for check in regressed if check.required]
-        return [f"{listed([where(check) for check in _worst_first(required)])} {against}"] if required else []
+        if not required:
+            return []
+        worst = _worst_first(required)
+        return [f"{_names(worst)} {against}, {percent(worst[0].worsening)}"]
     of_groups = {check.group for check in cells if not is_reserved(check.group or OVERALL)}
     count = len({check.group for check in in_groups})
     advisory = "" if any(check.required for check in in_groups) else " (advisory)"
@@ -103,7 +106,11 @@ def _worst(regressed: Iterable[Check], cells: Iterable[Check]) -> str:
     worst = _worst_first(regressed)[0]
     several = len({check.metric for check in cells if not is_reserved(check.group or OVERALL)}) > 1
     name = where(worst) if several else cell_name(worst.group or "")
-    return f"worst {name} {'from zero' if worst.worsening is None else signed_percent(worst.worsening)}"
+    return (
+        f"worst {name}, zero before"
+        if worst.worsening is None
+        else f"worst {name} {signed_percent(worst.worsening)}"
+    )
 
 
 def _worst_first(checks: Iterable[Check]) -> list[Check]:
@@ -123,17 +130,21 @@ def _failed(checks: Iterable[Check]) -> list[str]:
     """What is wrong with the candidate's own numbers, one fact a reason."""
     failed = [check for check in checks if check.rule is Rule.REGRESSION and check.outcome is Outcome.FAILED]
     words = {
-        "non_finite": "is not a finite number",
-        "impossible_value": "is beyond the best possible value",
-        "missing_metric": "is missing",
-        "missing_group": "is missing",
+        "non_finite": "not a finite number",
+        "impossible_value": "beyond the best possible value",
+        "missing_metric": "missing",
+        "missing_group": "missing",
     }
     facts = []
     for reason, text in words.items():
         cells = _groups_before_aggregates([check for check in failed if check.reason == reason])
         if cells:
-            facts.append(f"{listed([where(check) for check in cells])} {text}")
+            facts.append(f"{text}: {_names(cells)}")
     return facts
+
+
+def _names(checks: Sequence[Check]) -> str:
+    return listed([where(check) for check in checks])
 
 
 def _groups_before_aggregates(checks: Sequence[Check]) -> list[Check]:
@@ -180,14 +191,14 @@ def _gains(checks: Sequence[Check]) -> list[str]:
 
 
 _UNDECIDED = {
-    "small_sample": "could be worse, within its standard errors",
-    "baseline_invalid": "has no usable champion's value",
-    "zero_baseline": "stands against a champion at zero without an absolute tolerance",
-    "too_few": "has too few samples",
-    "censored": "is known only as a bound",
-    "no_baseline_value": "is new, the champion has no value",
-    "missing_metric": "was not reported",
-    "missing_group": "was not reported for every group",
+    "small_sample": "worse, but within its standard errors",
+    "baseline_invalid": "the champion's value is not usable",
+    "zero_baseline": "the champion is at zero and no absolute tolerance is given",
+    "too_few": "too few samples",
+    "censored": "known only as a bound",
+    "no_baseline_value": "new, the champion has no value",
+    "missing_metric": "not reported",
+    "missing_group": "not reported for every group",
 }
 
 
@@ -195,7 +206,9 @@ def _undecided(summary: Summary) -> list[str]:
     """Why something required could not be decided; with nothing judged, why not that."""
     facts = []
     if summary.champion is None:
-        facts.append("there is no champion yet for this suite and stage, so nothing was compared")
+        facts.append(
+            "no champion yet for this suite and stage, so nothing was compared; bootstrap one to begin"
+        )
     elif not summary.lead_judged and summary.gate is Gate.UNDECIDED:
         facts.append("nothing of the lead metric was judged")
     waiting = [
@@ -209,11 +222,11 @@ def _undecided(summary: Summary) -> list[str]:
     for reason, text in _UNDECIDED.items():
         cells = _groups_before_aggregates([check for check in waiting if check.reason == reason])
         if cells:
-            facts.append(f"{listed([where(check) for check in cells])} {text}")
+            facts.append(f"{text}: {_names(cells)}")
     changed = _groups_before_aggregates([check for check in waiting if check.reason == "incomparable"])
     if changed:
         fields = changed[0].detail.get("fields")
         names = listed([str(name) for name in fields], 3) if isinstance(fields, list) else "unit"
-        facts.append(f"{listed([where(check) for check in changed])} no longer compares ({names} changed)")
+        facts.append(f"no longer comparable, {names} changed: {_names(changed)}")
     gaps = [check for check in waiting if check.rule is Rule.GAP]
     return facts + [explain(check) for check in gaps]

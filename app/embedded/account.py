@@ -65,7 +65,9 @@ def _system_user() -> pwd.struct_passwd:
                 "run this as an ordinary user or set DATABASE_URL"
             )
     if found.pw_uid == 0:
-        raise EmbeddedPostgresError(f"the user {SYSTEM_USER} has the rights of root, and Postgres does not run as root")
+        raise EmbeddedPostgresError(
+            f"the user {SYSTEM_USER} has the rights of root, and Postgres does not run as root"
+        )
     return found
 
 
@@ -83,5 +85,7 @@ def _add_system_user() -> str:
         return "there is no useradd"
     nologin = shutil.which("nologin", path="/usr/sbin:/sbin:/usr/bin") or "/bin/false"
     command = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-    result = subprocess.run([*command, "--shell", nologin, SYSTEM_USER], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [*command, "--shell", nologin, SYSTEM_USER], capture_output=True, text=True, check=False
+    )
     return result.stderr.strip()

@@ -67,7 +67,7 @@ def _wheel_site() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
-            f"the package {DISTRIBUTION} is not installed; install it, or set DATABASE_URL to use a Postgres of your own"
+            f"the package {DISTRIBUTION} is not installed; install it, or use a Postgres of your own with DATABASE_URL"
         )
     return Path(spec.origin).parent.parent
 
@@ -75,7 +75,7 @@ def _wheel_site() -> Path:
 def _open_for_reading(top: Path) -> None:
     """Let every user read and run our copy, whatever the umask was when the wheel was unpacked."""
     for folder, _, files in os.walk(top):
-        os.chmod(folder, 0o755)
+        Path(folder).chmod(0o755)
         for name in files:
             path = Path(folder, name)
             if not path.is_symlink():

@@ -97,7 +97,9 @@ class Cluster:
         if not self.is_running():
             return
         stop = ["stop", "--pgdata=data", "--wait", "--silent"]
-        problem = self._run("pg_ctl", *stop, "--mode=fast", f"--timeout={STOP_SECONDS}", seconds=STOP_SECONDS + 10)
+        problem = self._run(
+            "pg_ctl", *stop, "--mode=fast", f"--timeout={STOP_SECONDS}", seconds=STOP_SECONDS + 10
+        )
         if problem and self.is_running():
             # Something hangs. What was committed is in the log and comes back at the next start.
             problem = self._run("pg_ctl", *stop, "--mode=immediate", "--timeout=10", seconds=20)
@@ -115,7 +117,12 @@ class Cluster:
 
     def _connect(self, role: str, database: str) -> psycopg.Connection:
         return psycopg.connect(
-            host=str(self.socket_dir), port=5432, user=role, dbname=database, connect_timeout=5, autocommit=True
+            host=str(self.socket_dir),
+            port=5432,
+            user=role,
+            dbname=database,
+            connect_timeout=5,
+            autocommit=True,
         )
 
     def _ensure_role_and_database(self) -> None:
@@ -133,7 +140,9 @@ class Cluster:
         try:
             process = psutil.Process(pid)
             # A server works inside its data directory; a stranger that was given its number does not.
-            is_ours = process.status() != psutil.STATUS_ZOMBIE and process.cwd() == os.path.realpath(self.place.data)
+            is_ours = process.status() != psutil.STATUS_ZOMBIE and process.cwd() == os.path.realpath(
+                self.place.data
+            )
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
         return process if is_ours else None
@@ -185,7 +194,7 @@ class Cluster:
         Returns what went wrong, or nothing.
         """
         command = [str(self.binaries.program(program)), *arguments]
-        identity = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
+        another = self.account.is_another
         try:
             result = subprocess.run(
                 command,
@@ -200,7 +209,9 @@ class Cluster:
                 # Ctrl-C goes to every process of the terminal's group; the service decides when Postgres stops.
                 start_new_session=True,
                 umask=0o077,
-                **(identity if self.account.is_another else {}),
+                user=self.account.uid if another else None,
+                group=self.account.gid if another else None,
+                extra_groups=[] if another else None,
             )
         except subprocess.TimeoutExpired:
             return f"{program} did not end within {seconds:.0f} s"
@@ -212,7 +223,9 @@ class Cluster:
         output = result.stdout.decode("utf-8", "replace").strip()
         if result.returncode == 0:
             return ""
-        ended = signal.Signals(-result.returncode).name if result.returncode < 0 else f"exit {result.returncode}"
+        ended = (
+            signal.Signals(-result.returncode).name if result.returncode < 0 else f"exit {result.returncode}"
+        )
         return output or f"{program}: {ended}"
 
 

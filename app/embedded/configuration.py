@@ -33,7 +33,10 @@ def write_settings(place: Place, account: Account, *, socket_dir: Path, extra: M
         **extra,
     }
     lines = [f"{name} = {_quoted(value)}\n" for name, value in settings.items()]
-    _replace(place.settings / "postgresql.conf", "# Written at every start; for changes use ALTER SYSTEM.\n" + "".join(lines))
+    _replace(
+        place.settings / "postgresql.conf",
+        "# Written at every start; for changes use ALTER SYSTEM.\n" + "".join(lines),
+    )
     # Peer: the kernel says which user is connecting, so there is no password to keep, and nobody else has a name here.
     _replace(place.settings / "pg_hba.conf", f"local all all peer map={IDENT_MAP}\n")
     users = [f'{IDENT_MAP} "{account.client}" {role}\n' for role in (ROLE, SUPERUSER)]

@@ -1,11 +1,11 @@
 """Where the embedded Postgres lies. Nothing outside its own directory is created with, or changed to, other modes.
 
-    DATA_DIR/                 /var/lib/truerun as root, else $XDG_DATA_HOME/truerun; never the clone
-        postgres-18.6.3/      our copy of the binaries: one directory per version, complete or absent
-        settings/             postgresql.conf, pg_hba.conf, pg_ident.conf: written at every start
-        cluster/              belongs to the user that runs Postgres, closed to everybody else
-            data/  server.log  run/ (the socket)
-        start.lock  use.lock  see server.py
+DATA_DIR/                 /var/lib/truerun as root, else $XDG_DATA_HOME/truerun; never the clone
+    postgres-18.6.3/      our copy of the binaries: one directory per version, complete or absent
+    settings/             postgresql.conf, pg_hba.conf, pg_ident.conf: written at every start
+    cluster/              belongs to the user that runs Postgres, closed to everybody else
+        data/  server.log  run/ (the socket)
+    start.lock  use.lock  see server.py
 """
 
 from __future__ import annotations
@@ -73,6 +73,12 @@ def make_data_dir(place: Place) -> None:
     As root the user that runs Postgres must be able to pass through, so what we make is open for passing (0711); a
     directory that exists keeps the mode it has.
     """
+    # initdb looks for its neighbour programs through a shell, with nothing but double quotes around the path.
+    unfit = sorted(set(str(place.data_dir)) & set('"$`\\\n'))
+    if unfit:
+        raise EmbeddedPostgresError(
+            f"{place.data_dir} has {' '.join(map(repr, unfit))} in its name; {_WAY_OUT}"
+        )
     mode = 0o711 if os.geteuid() == 0 else 0o700
     missing = [path for path in (place.data_dir, *place.data_dir.parents) if not path.exists()]
     try:
@@ -81,7 +87,9 @@ def make_data_dir(place: Place) -> None:
             # mkdir's own mode is cut by the umask.
             path.chmod(mode)
     except OSError as error:
-        raise EmbeddedPostgresError(f"{error.filename} cannot be made: {error.strerror}; {_WAY_OUT}") from error
+        raise EmbeddedPostgresError(
+            f"{error.filename} cannot be made: {error.strerror}; {_WAY_OUT}"
+        ) from error
     if not place.data_dir.is_dir():
         raise EmbeddedPostgresError(f"{place.data_dir} is not a directory; {_WAY_OUT}")
     if place.data_dir.stat().st_uid not in (0, os.geteuid()):
@@ -89,7 +97,9 @@ def make_data_dir(place: Place) -> None:
 
 
 def make_cluster_dir(place: Place, account: Account) -> None:
-    place.settings.mkdir(mode=0o755, exist_ok=True)
+    if not place.settings.exists():
+        place.settings.mkdir()
+        place.settings.chmod(0o755)
     if not place.cluster.exists():
         place.cluster.mkdir(mode=0o700)
         if account.is_another:
@@ -146,7 +156,11 @@ def _private_dir(directory: Path, account: Account) -> Path:
             os.chown(directory, account.uid, account.gid)
     status = directory.lstat()
     # Where everybody may write, a stranger could have been there first and put a link or an open directory.
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.uid or stat.S_IMODE(status.st_mode) & 0o077:
+    if (
+        not stat.S_ISDIR(status.st_mode)
+        or status.st_uid != account.uid
+        or stat.S_IMODE(status.st_mode) & 0o077
+    ):
         raise EmbeddedPostgresError(
             f"{directory} exists but is not a directory that only {account.user} may enter; remove it"
         )

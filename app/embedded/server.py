@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,6 +30,11 @@ class EmbeddedPostgres:
 
     data_dir: Path
     socket_dir: Path
+    cluster: Cluster = field(repr=False)
+
+    def is_running(self) -> bool:
+        """Whether the server is still there; it goes only when somebody stops or kills it from outside."""
+        return self.cluster.is_running()
 
     def url(self, database: str = ROLE) -> str:
         """Address of a database, as libpq and SQLAlchemy read it."""
@@ -65,7 +70,7 @@ def embedded_postgres(
                 _stop_if_last(cluster, in_use)
                 raise
         try:
-            yield EmbeddedPostgres(data_dir=place.data_dir, socket_dir=cluster.socket_dir)
+            yield EmbeddedPostgres(data_dir=place.data_dir, socket_dir=cluster.socket_dir, cluster=cluster)
         finally:
             with _locked(place.start_lock):
                 _stop_if_last(cluster, in_use)

@@ -14,7 +14,7 @@ from typing import Any
 DEEPEST = 20
 LONGEST_TEXT = 10_000
 LONGEST_LINE = 256
-LONGEST_NOTES = 65_536
+LONGEST_NOTES = 10_000
 MOST_ENTRIES = 10_000
 
 
@@ -84,7 +84,7 @@ def config_values(config: Any) -> dict[str, Any]:
 def _read(config: Mapping[Any, Any], key: Any) -> Any:
     try:
         return config[key]
-    except Exception as error:  # A configuration library may refuse to show a value that is not set yet.
+    except Exception as error:  # noqa: BLE001 - a configuration library may refuse to show a value
         return f"unreadable: {type(error).__name__}"
 
 
@@ -94,7 +94,7 @@ def as_json(value: Any) -> Any:
 
 
 def as_line(value: str | None) -> str | None:
-    """A name or tag as the service takes it, one printable line; a strange one must not cost the whole run."""
+    """A name or tag as one printable line; a strange one must not cost the whole run."""
     if value is None:
         return None
     line = "".join(letter if letter.isprintable() else " " for letter in value).strip()
@@ -157,7 +157,7 @@ def _described(value: Any) -> str:
             name = getattr(value, "__qualname__", type(value).__qualname__)
             return f"{getattr(value, '__module__', '?')}.{name}"
         return repr(value)
-    except Exception:  # A foreign object's attributes and repr may do anything.
+    except Exception:  # noqa: BLE001 - a foreign object's attributes and repr may do anything
         return type(value).__name__
 
 

@@ -105,5 +105,5 @@ def _told(error: Exception) -> str:
         return str(error)
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # A foreign object's __str__ may do anything.
+    except Exception:  # noqa: BLE001 - a foreign error's __str__ may do anything
         return type(error).__name__

@@ -22,7 +22,7 @@ Post = Callable[[Heading, list[Cell], Mapping[str, Any], Mapping[str, Any], Mapp
 class Receipt:
     """What the run hands back for a posted evaluation; `wait` may be asked more than once."""
 
-    def wait(self, timeout: float) -> Verdict:
+    def wait(self, timeout: float, /) -> Verdict:
         raise NotImplementedError
 
 

@@ -33,11 +33,11 @@ class Outlet(Protocol):
     @property
     def is_drained(self) -> bool: ...
 
-    def post(self, document: Mapping[str, Any]) -> Receipt: ...
+    def post(self, document: Mapping[str, Any], /) -> Receipt: ...
 
     def nudge(self) -> None: ...
 
-    def close(self, seconds: float) -> str | None: ...
+    def close(self, seconds: float, /) -> str | None: ...
 
     def abandon(self) -> None: ...
 
@@ -48,7 +48,7 @@ class Settled(Receipt):
     def __init__(self, verdict: Verdict) -> None:
         self._verdict = verdict
 
-    def wait(self, timeout: float) -> Verdict:
+    def wait(self, _timeout: float, /) -> Verdict:
         return self._verdict
 
 
@@ -66,13 +66,13 @@ class Muted:
     def is_drained(self) -> bool:
         return True
 
-    def post(self, document: Mapping[str, Any]) -> Receipt:
+    def post(self, _document: Mapping[str, Any], /) -> Receipt:
         return Settled(verdicts.unknown(f"nothing was recorded: {self.muted_because}"))
 
     def nudge(self) -> None:
         pass
 
-    def close(self, seconds: float) -> str | None:
+    def close(self, _seconds: float, /) -> str | None:
         return None
 
     def abandon(self) -> None:
@@ -88,7 +88,7 @@ class OnItsWay(Receipt):
         self._manners = manners
         self._place = place
 
-    def wait(self, timeout: float) -> Verdict:
+    def wait(self, timeout: float, /) -> Verdict:
         # A time beyond what the platform can count is no time limit anyone can tell from a large one.
         self._pending.settled.wait(min(max(timeout, 0.0), threading.TIMEOUT_MAX))
         verdict = self._pending.verdict

@@ -234,23 +234,8 @@ def _metric_documents(metrics: MetricSpecs | None) -> dict[str, Any]:
 
 
 def _group_documents(groups: GroupSpecs | None, tiers: TierSpecs | None) -> list[dict[str, Any]]:
-    tier_of: dict[str, str] = {}
-    for key, value in (tiers or {}).items():
-        if isinstance(value, str):
-            tier_of[str(key)] = value
-        else:
-            tier_of.update({str(group): str(key) for group in value})
-    if isinstance(groups, str):
-        raise WrongCall("groups", f"groups must be a list of names, such as [{groups!r}]")
-    listed: list[dict[str, Any]] = []
-    if isinstance(groups, Mapping):
-        for name, spec in groups.items():
-            listed.append(
-                {"name": str(name), **({"tier": spec} if isinstance(spec, str) else dict(spec or {}))}
-            )
-    else:
-        for item in groups if groups is not None else tier_of:
-            listed.append(dict(item) if isinstance(item, Mapping) else {"name": str(item)})
+    tier_of = _tier_by_group(tiers)
+    listed = _listed_groups(list(tier_of) if groups is None else groups)
     for group in listed:
         if "name" not in group:
             raise WrongCall("groups", f"a group needs a name: {group!r}")
@@ -260,6 +245,27 @@ def _group_documents(groups: GroupSpecs | None, tiers: TierSpecs | None) -> list
     if strangers:
         raise WrongCall("groups", f"tiers name groups that are not in groups: {', '.join(strangers)}")
     return listed
+
+
+def _tier_by_group(tiers: TierSpecs | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in (tiers or {}).items():
+        if isinstance(value, str):
+            found[str(key)] = value
+        else:
+            found |= {str(group): str(key) for group in value}
+    return found
+
+
+def _listed_groups(groups: GroupSpecs) -> list[dict[str, Any]]:
+    if isinstance(groups, str):
+        raise WrongCall("groups", f"groups must be a list of names, such as [{groups!r}]")
+    if isinstance(groups, Mapping):
+        return [
+            {"name": str(name), **({"tier": spec} if isinstance(spec, str) else dict(spec or {}))}
+            for name, spec in groups.items()
+        ]
+    return [dict(item) if isinstance(item, Mapping) else {"name": str(item)} for item in groups]
 
 
 def _count(value: Any) -> int:

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
@@ -34,9 +35,22 @@ R = TypeVar("R")
 
 MOST_TAGS = 100
 
-_live: list[Run] = []
-_current: Run | None = None
-_is_hooked = False
+
+@dataclass(slots=True)
+class _Process:
+    """What this process has started.
+
+    Args:
+        live: Runs that may still have something to send.
+        is_hooked: Whether the interpreter calls us at its end and in forked children.
+    """
+
+    live: list[Run] = field(default_factory=list)
+    current: Run | None = None
+    is_hooked: bool = False
+
+
+_process = _Process()
 
 
 def init(
@@ -117,17 +131,17 @@ def init(
             "environment": _split_seed(split_seed),
         },
     )
-    return _made_current(_started(record, values, settings, strict=strict))
+    _process.current = _started(record, values, settings, strict=strict)
+    return _process.current
 
 
 def current_run() -> Run:
     """The run of the last `init()`; without one, a run that records nothing and says so once."""
-    global _current
-    if _current is None:
+    if _process.current is None:
         record = RunRecord(project="", run_key="none", attempt_id="", role="attach", url=None, mode="off")
-        _current = muted_run(record, {}, "truerun.init() was not called in this process")
-        _current.manners.say("truerun.init() was not called in this process, so nothing is recorded")
-    return _current
+        _process.current = muted_run(record, {}, "truerun.init() was not called in this process")
+        Manners.say("truerun.init() was not called in this process, so nothing is recorded")
+    return _process.current
 
 
 def _of_current(method: Callable[Concatenate[Run, P], R]) -> Callable[P, R]:
@@ -184,13 +198,7 @@ def _started(record: RunRecord, values: Mapping[str, Any], settings: Settings, *
             "thread", f"no thread could be started, so nothing is sent before `truerun sync`: {error}"
         )
     _hook()
-    _live[:] = [other for other in _live if not other.is_delivered] + [run]
-    return run
-
-
-def _made_current(run: Run) -> Run:
-    global _current
-    _current = run
+    _process.live = [other for other in _process.live if not other.is_delivered] + [run]
     return run
 
 
@@ -269,9 +277,8 @@ def _whole(value: Any, name: str) -> int | None:
 
 
 def _hook() -> None:
-    global _is_hooked
-    if not _is_hooked:
-        _is_hooked = True
+    if not _process.is_hooked:
+        _process.is_hooked = True
         atexit.register(_end_all)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_mute_child)
@@ -280,11 +287,11 @@ def _hook() -> None:
 def _end_all() -> None:
     """At the interpreter's end: one deadline for all runs together."""
     deadline = time.monotonic() + EXIT_SECONDS
-    for run in list(_live):
+    for run in _process.live:
         run.finish(status_at_exit(), timeout=max(0.0, deadline - time.monotonic()))
 
 
 def _mute_child() -> None:
-    for run in _live:
+    for run in _process.live:
         run.mute("this process was forked; call truerun.init() here to record")
-    _live.clear()
+    _process.live = []

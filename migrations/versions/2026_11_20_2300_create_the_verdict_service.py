@@ -97,6 +97,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_run_id", "run", ["id"])
     op.create_index("ix_run_project_id_created_at_id", "run", ["project_id", "created_at", "id"])
+    op.create_index("ix_run_project_id_run_group", "run", ["project_id", "run_group"])
 
     op.create_table(
         "attempt",
@@ -122,6 +123,8 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("frozen_weights", JSONB()),
         sa.Column("weights_final", sa.Boolean(), nullable=False),
+        sa.Column("weights_evaluation_id", sa.Uuid()),
+        sa.Column("weights_version", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name="fk_suite_project"),
         sa.PrimaryKeyConstraint("project_id", "id", name="pk_suite"),
@@ -173,6 +176,8 @@ def upgrade() -> None:
         sa.Column("assessment", sa.Integer(), nullable=False),
         sa.Column("gate", sa.Text(), nullable=False),
         sa.Column("judged_version", sa.Integer(), nullable=False),
+        sa.Column("weights_version", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("causes", ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("is_latest", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
@@ -207,6 +212,12 @@ def upgrade() -> None:
         "evaluation",
         ["project_id", "suite_id", "stage", "judged_version"],
         postgresql_where=sa.text("is_latest"),
+    )
+    op.create_index(
+        "ix_evaluation_to_pool_again",
+        "evaluation",
+        ["project_id", "suite_id", "weights_version"],
+        postgresql_where=sa.text("purpose = 'candidate'"),
     )
 
     op.create_table(
@@ -338,6 +349,9 @@ def upgrade() -> None:
             name="fk_baseline_event_baseline",
         ),
         sa.PrimaryKeyConstraint("project_id", "suite_id", "stage", "version", name="pk_baseline_event"),
+    )
+    op.create_index(
+        "ix_baseline_event_project_id_evaluation_id", "baseline_event", ["project_id", "evaluation_id"]
     )
 
     op.create_table(

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from truerun import session
 
 from tests.client.fake_service import FakeService, running
+from truerun import session
 
 
 @pytest.fixture(autouse=True)
@@ -22,15 +22,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(session, "_current", None)
+    monkeypatch.setattr(session._process, "current", None)
     yield tmp_path
-    for run in list(session._live):
+    for run in session._process.live:
         run.finish(timeout=0.0)
         # No thread of this test may still be sending in the next one.
         sender = run._outlet._sender  # type: ignore[attr-defined]
         sender.drained.set()
         sender.nudge()
-    session._live.clear()
+    session._process.live = []
     for thread in threading.enumerate():
         if thread.name == "truerun-sender":
             thread.join(5)

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,6 +55,8 @@ class FakeService:
         self.always: dict[str, Fault] = {}
         # Answers of the command line's endpoints, by method and path with query; a document or a fault.
         self.routes: dict[str, dict[str, Any] | Fault] = {}
+        # A suite whose evaluations the service cannot digest.
+        self.poison: str | None = None
         self.gate = "open"
         self.released = threading.Event()
         self.url = ""
@@ -70,6 +72,8 @@ class FakeService:
 
     def answer(self, request: Request) -> tuple[str, dict[str, Any]]:
         """The kind of request and the real answer to it."""
+        if request.method not in ("PUT", "PATCH"):
+            return "other", {"title": "not found", "detail": f"nothing is at {request.path}", "status": 404}
         if run := re.fullmatch(r"/api/v1/projects/([^/]+)/runs/([^/]+)", request.path):
             key = run[2]
             with self._lock:
@@ -99,71 +103,80 @@ class FakeService:
             with self._lock:
                 self.statuses.append(request.body["status"])
             return "status", {"run_id": "x"}
-        return "other", {}
+        return "other", {"title": "not found", "detail": f"nothing is at {request.path}", "status": 404}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Head and body in one packet: two would wait for a delayed acknowledgement, 40 ms each time.
+    wbufsize = -1
+    service: FakeService
+
+    def do_PUT(self) -> None:
+        request = self._received()
+        route = self.service.routes.get(f"{self.command} {self.path.removeprefix('/api/v1')}")
+        if isinstance(route, Fault):
+            self._misbehave(route, request)
+        elif route is not None:
+            self._reply(200, route)
+        elif (fault := self._fault(request)) is not None:
+            self._misbehave(fault, request)
+        else:
+            kind, document = self.service.answer(request)
+            self._reply(404 if kind == "other" else 200, document)
+
+    do_GET = do_PATCH = do_POST = do_DELETE = do_PUT  # noqa: N815 - http.server's names
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def _received(self) -> Request:
+        content = self.rfile.read(int(self.headers.get("content-length") or 0))
+        is_json = self.headers.get("content-type") == "application/json"
+        request = Request(
+            method=self.command,
+            path=self.path,
+            headers={key.lower(): value for key, value in self.headers.items()},
+            body=json.loads(content) if is_json else content.decode(),
+        )
+        self.service.requests.append(request)
+        return request
+
+    def _fault(self, request: Request) -> Fault | None:
+        if self.command not in ("PUT", "PATCH"):
+            return None
+        if "/evaluations/" in self.path and request.body["suite"] == self.service.poison:
+            return Fault(status=500)
+        kinds = {"/projects/": "run", "/evaluations/": "evaluation"}
+        return self.service.fault(next((kinds[part] for part in kinds if part in self.path), "status"))
+
+    def _misbehave(self, fault: Fault, request: Request) -> None:
+        if fault.after:
+            self.service.answer(request)
+        if fault.hang:
+            self.service.released.wait(60)
+        if fault.hang or fault.drop:
+            self.close_connection = True
+        else:
+            self._reply(fault.status, fault.body, fault.headers)
+
+    def _reply(
+        self, status: int, body: str | dict[str, Any], headers: Mapping[str, str] | None = None
+    ) -> None:
+        content = (body if isinstance(body, str) else json.dumps(body)).encode()
+        self.send_response(status)
+        for name, value in (headers or {"content-type": "application/json"}).items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
 
 @contextmanager
 def running(service: FakeService) -> Iterator[FakeService]:
     """The service on a free port, until the block ends."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Head and body in one packet: two would wait for a delayed acknowledgement, 40 ms each time.
-        wbufsize = -1
-
-        def do_PUT(self) -> None:
-            length = int(self.headers.get("content-length") or 0)
-            content = self.rfile.read(length)
-            is_json = self.headers.get("content-type") == "application/json"
-            request = Request(
-                method=self.command,
-                path=self.path,
-                headers={key.lower(): value for key, value in self.headers.items()},
-                body=json.loads(content) if is_json else content.decode(),
-            )
-            service.requests.append(request)
-            route = service.routes.get(f"{self.command} {self.path.removeprefix('/api/v1')}")
-            if route is not None:
-                if isinstance(route, Fault):
-                    self._reply(route.status, route.body, route.headers)
-                else:
-                    self._reply(200, json.dumps(route), {"content-type": "application/json"})
-                return
-            kind = (
-                "run"
-                if "/projects/" in self.path
-                else "evaluation"
-                if "/evaluations/" in self.path
-                else "status"
-            )
-            fault = service.fault(kind)
-            if fault is None:
-                self._reply(200, json.dumps(service.answer(request)[1]), {"content-type": "application/json"})
-                return
-            if fault.after:
-                service.answer(request)
-            if fault.hang:
-                service.released.wait(60)
-            if fault.hang or fault.drop:
-                self.close_connection = True
-                return
-            self._reply(fault.status, fault.body, fault.headers)
-
-        do_GET = do_PATCH = do_POST = do_PUT
-
-        def _reply(self, status: int, body: str, headers: dict[str, str]) -> None:
-            content = body.encode()
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"service": service})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     service.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)

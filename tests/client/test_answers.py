@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from truerun.answers import (
     EVALUATION,
     HANDSHAKE,
@@ -18,7 +19,7 @@ from truerun.answers import (
     retry_after_seconds,
 )
 
-NOW = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)  # noqa: UP017 - the client knows Python 3.10 too
 
 
 def an_answer(status: int | None, document: dict[str, Any] | None = None) -> Answer:

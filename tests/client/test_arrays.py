@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+
 from truerun.arrays import labels_of, samples_of, scalar_of
 from truerun.manners import WrongCall
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from truerun.cli import main
 
 from tests.client.fake_service import PROJECT_TOKEN, FakeService, Fault, problem
+from truerun.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"
 EVALUATION = "01a1fb4a-4f72-78f4-a789-6ccb0dc219d5"

@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from truerun.cli.text import change, code, markdown, markdown_table, number, safe_line, table, visible, width
 
 

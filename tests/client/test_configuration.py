@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from truerun import wire
 from truerun.configuration import Config, as_json, as_line, as_notes, config_values
 

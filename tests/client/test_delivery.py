@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import truerun
+from tests.client.fake_service import PROJECT_TOKEN, FakeService, Fault, problem, until
 from truerun.runs import Run
 from truerun.verdict import Verdict
-
-from tests.client.fake_service import PROJECT_TOKEN, FakeService, Fault, problem, until
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -179,18 +179,28 @@ def test_a_run_token_that_ran_out_is_exchanged(service: FakeService) -> None:
 def test_one_evaluation_that_the_service_cannot_digest_holds_up_no_other(
     service: FakeService, spool: Path
 ) -> None:
+    service.poison = "poison"
     run = a_run(service.url)
-    log(run)
-    service.always["evaluation"] = Fault(status=500)
-    poison = log(run, timeout=0.3)
-    service.always.clear()
-    service.faults["evaluation"].append(Fault(status=500))
+    run.log_evaluation("poison", {"nrmse": 0.1}, timeout=0.3)
 
     verdict = log(run)
 
-    assert (poison.gate, verdict.gate) == ("unknown", "open")
+    assert verdict.gate == "open"
+    assert len(kept(spool)) == 1
+    service.poison = None
     until(lambda: kept(spool) == [])
-    assert len(service.evaluations) == 3
+
+
+def test_a_run_token_that_ran_out_is_exchanged_for_a_changed_configuration_too(service: FakeService) -> None:
+    run = a_run(service.url)
+    log(run)
+    service.faults["run"].append(problem(401, "expired"))
+    run.config.lr = 3
+
+    verdict = log(run)
+
+    assert verdict.gate == "open"
+    assert service.runs["unet-64"]["config"] == {"lr": 3}
 
 
 def test_a_verdict_that_comes_late_can_be_asked_for_again(service: FakeService) -> None:

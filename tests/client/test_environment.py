@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
 from truerun.environment import environment_of_machine, source_of
 
 ALLOWED = {"hostname", "python", "torch", "cuda", "gpu", "gpu_count"}

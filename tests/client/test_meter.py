@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from truerun.manners import Manners
 from truerun.meter import Meter, Receipt
 from truerun.posting import Cell, Heading, heading
@@ -44,7 +45,7 @@ class Desk(Receipt):
         )
         return self
 
-    def wait(self, timeout: float) -> Verdict:
+    def wait(self, timeout: float, /) -> Verdict:
         return Verdict(gate="open", sentence=f"waited {timeout:g}")
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from truerun.moments import Moments, moments_by_index, moments_of
 
 numpy = pytest.importorskip("numpy")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from truerun import wire
 from truerun.manners import WrongCall
 from truerun.posting import cells_of, heading, loss_document, posting_document, stated_document

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import truerun
 
+import truerun
 from tests.client.fake_service import PROJECT_TOKEN, FakeService, Fault, problem, until
 
 CLIENT = Path(truerun.__file__).parent.parent

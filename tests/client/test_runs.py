@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import truerun
-from truerun import NotDelivered
 
+import truerun
 from tests.client.fake_service import PROJECT_TOKEN, FakeService, Fault, problem, until
+from truerun import NotDelivered
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

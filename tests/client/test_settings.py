@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from truerun.places import is_loopback, local_file, spool_root
 from truerun.ranks import rank, world_size
 from truerun.settings import Settings, find_settings

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from truerun.ids import new_id
 from truerun.spool import Spool, writers
 
@@ -18,6 +19,7 @@ def a_spool(path: Path) -> Spool:
 
 def test_directories_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o000)
+    (tmp_path / "truerun").mkdir(mode=0o755)
     try:
         spool = a_spool(tmp_path)
         spool.write_run({"a": 1})

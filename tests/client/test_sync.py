@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import truerun
+from tests.client.fake_service import PROJECT_TOKEN, FakeService, problem
 from truerun.cli import main
 from truerun.spool import Spool
-
-from tests.client.fake_service import PROJECT_TOKEN, FakeService, problem
 
 
 def recorded_offline(key: str = "unet-64", *, values: int = 2, **options: Any) -> list[str]:

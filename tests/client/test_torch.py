@@ -7,10 +7,10 @@ import statistics
 from typing import Any
 
 import pytest
-from truerun.arrays import labels_of, samples_of, scalar_of
-from truerun.configuration import as_json
 
 from tests.client.test_meter import a_meter
+from truerun.arrays import labels_of, samples_of, scalar_of
+from truerun.configuration import as_json
 
 torch: Any = pytest.importorskip("torch")
 devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

@@ -101,7 +101,9 @@ def a_verdict(
     if champion is not None:
         former = replace(champion, id="champion", run="run-2") if champion.id == "candidate" else champion
         holder = Champion(evaluation=former, suite=champion_suite or suite)
-    return assess(AssessmentInput(suite=suite, candidate=candidate, champion=holder, policy=policy or Policy()))
+    return assess(
+        AssessmentInput(suite=suite, candidate=candidate, champion=holder, policy=policy or Policy())
+    )
 
 
 def check_of(verdict: Verdict, group: str, *, metric: str = "mse", rule: Rule = Rule.REGRESSION) -> Check:

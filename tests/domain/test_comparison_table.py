@@ -90,9 +90,7 @@ ROWS = {
         before=1.0, after=math.nan, n=3, outcome=Outcome.FAILED, reason="non_finite"
     ),
     "both NaN": Row(before=math.nan, after=math.nan, outcome=Outcome.FAILED, reason="non_finite"),
-    "baseline NaN": Row(
-        before=math.nan, after=1.0, outcome=Outcome.NOT_EVALUATED, reason="baseline_invalid"
-    ),
+    "baseline NaN": Row(before=math.nan, after=1.0, outcome=Outcome.NOT_EVALUATED, reason="baseline_invalid"),
     "baseline ∞": Row(before=math.inf, after=1.0, outcome=Outcome.NOT_EVALUATED, reason="baseline_invalid"),
     # Beyond the ideal.
     "accuracy 1.2": Row(
@@ -118,7 +116,9 @@ ROWS = {
     "zero, worse within abs_tol": Row(before=0.0, after=0.01, outcome=Outcome.PASS, policy=ABSOLUTE),
     "zero, worse beyond abs_tol": Row(before=0.0, after=0.02, outcome=Outcome.REGRESSED, policy=ABSOLUTE),
     "zero decides by abs_tol even with any": Row(before=0.0, after=0.4, outcome=Outcome.PASS, policy=ANY),
-    "reward of zero, better": Row(metric="reward", spec="higher", before=0.0, after=1.0, outcome=Outcome.IMPROVED),
+    "reward of zero, better": Row(
+        metric="reward", spec="higher", before=0.0, after=1.0, outcome=Outcome.IMPROVED
+    ),
     # Absent.
     "group absent in the candidate": Row(
         before=1.0, after=None, outcome=Outcome.FAILED, reason="missing_metric"
@@ -149,9 +149,16 @@ ROWS = {
         before=1.0, after=1.5, stderr=0.1, stderr_before=0.1, outcome=Outcome.REGRESSED
     ),
     "within two standard errors": Row(
-        before=1.0, after=1.5, stderr=0.2, stderr_before=0.2, outcome=Outcome.INCONCLUSIVE, reason="small_sample"
+        before=1.0,
+        after=1.5,
+        stderr=0.2,
+        stderr_before=0.2,
+        outcome=Outcome.INCONCLUSIVE,
+        reason="small_sample",
     ),
-    "standard error known on one side only": Row(before=1.0, after=1.5, stderr=9.0, outcome=Outcome.REGRESSED),
+    "standard error known on one side only": Row(
+        before=1.0, after=1.5, stderr=9.0, outcome=Outcome.REGRESSED
+    ),
     "a pass needs no standard error": Row(
         before=1.0, after=1.05, stderr=9.0, stderr_before=9.0, outcome=Outcome.PASS
     ),
@@ -159,12 +166,16 @@ ROWS = {
         before=1.0, after=0.5, stderr=9.0, stderr_before=9.0, outcome=Outcome.IMPROVED
     ),
     # Bounds.
-    "≥ 10 against 1.0": Row(before=1.0, after=10.0, bounds=AT_LEAST, outcome=Outcome.REGRESSED, worsening=9.0),
+    "≥ 10 against 1.0": Row(
+        before=1.0, after=10.0, bounds=AT_LEAST, outcome=Outcome.REGRESSED, worsening=9.0
+    ),
     "≥ 1.05 against 1.0": Row(
         before=1.0, after=1.05, bounds=AT_LEAST, outcome=Outcome.NOT_EVALUATED, reason="censored"
     ),
     "≤ 0.5 against 1.0": Row(before=1.0, after=0.5, bounds=AT_MOST, outcome=Outcome.IMPROVED),
-    "≤ 1.05 against 1.0 is a pass at worst": Row(before=1.0, after=1.05, bounds=AT_MOST, outcome=Outcome.PASS),
+    "≤ 1.05 against 1.0 is a pass at worst": Row(
+        before=1.0, after=1.05, bounds=AT_MOST, outcome=Outcome.PASS
+    ),
     "≤ 2.0 against 1.0": Row(
         before=1.0, after=2.0, bounds=AT_MOST, outcome=Outcome.NOT_EVALUATED, reason="censored"
     ),
@@ -172,7 +183,9 @@ ROWS = {
     "11.5 against ≥ 10": Row(
         before=10.0, after=11.5, bounds_before=AT_LEAST, outcome=Outcome.NOT_EVALUATED, reason="censored"
     ),
-    "2.0 against ≤ 1.0": Row(before=1.0, after=2.0, bounds_before=AT_MOST, outcome=Outcome.NOT_EVALUATED, reason="censored"),
+    "2.0 against ≤ 1.0": Row(
+        before=1.0, after=2.0, bounds_before=AT_MOST, outcome=Outcome.NOT_EVALUATED, reason="censored"
+    ),
     "≥ 10 against ≥ 10": Row(
         before=10.0,
         after=10.0,
@@ -188,10 +201,20 @@ ROWS = {
         metric="accuracy", before=0.95, after=0.86, bounds=AT_MOST, outcome=Outcome.REGRESSED
     ),
     "accuracy ≤ 1.2 is possible": Row(
-        metric="accuracy", before=0.95, after=1.2, bounds=AT_MOST, outcome=Outcome.NOT_EVALUATED, reason="censored"
+        metric="accuracy",
+        before=0.95,
+        after=1.2,
+        bounds=AT_MOST,
+        outcome=Outcome.NOT_EVALUATED,
+        reason="censored",
     ),
     "accuracy ≥ 1.2 is not": Row(
-        metric="accuracy", before=0.95, after=1.2, bounds=AT_LEAST, outcome=Outcome.FAILED, reason="impossible_value"
+        metric="accuracy",
+        before=0.95,
+        after=1.2,
+        bounds=AT_LEAST,
+        outcome=Outcome.FAILED,
+        reason="impossible_value",
     ),
     "a bound that is NaN": Row(
         before=1.0, after=math.nan, bounds=AT_LEAST, outcome=Outcome.FAILED, reason="non_finite"
@@ -200,7 +223,13 @@ ROWS = {
         metric="ph", spec=TARGET, before=6.0, after=9.0, bounds=AT_LEAST, outcome=Outcome.REGRESSED
     ),
     "target, ≥ 3 against 6": Row(
-        metric="ph", spec=TARGET, before=6.0, after=3.0, bounds=AT_LEAST, outcome=Outcome.NOT_EVALUATED, reason="censored"
+        metric="ph",
+        spec=TARGET,
+        before=6.0,
+        after=3.0,
+        bounds=AT_LEAST,
+        outcome=Outcome.NOT_EVALUATED,
+        reason="censored",
     ),
 }
 
@@ -254,7 +283,9 @@ def test_nothing_but_a_pass_or_an_improvement_opens_the_gate(row: Row) -> None:
 
 def test_the_champions_metric_that_the_candidate_lacks_fails_in_every_group() -> None:
     suite = a_suite(("a", "b"), {"mse": None, "mae": None})
-    champion = an_evaluation({"a": 1.0, "b": 1.0}, values=an_evaluation({"a": 2.0, "b": 2.0}, metric="mae").values)
+    champion = an_evaluation(
+        {"a": 1.0, "b": 1.0}, values=an_evaluation({"a": 2.0, "b": 2.0}, metric="mae").values
+    )
 
     verdict = a_verdict(an_evaluation({"a": 1.0, "b": 1.0}), champion, suite=suite)
 
@@ -300,7 +331,9 @@ def test_without_a_champion_every_value_waits_for_one() -> None:
     verdict = a_verdict(an_evaluation({"a": 1.0, "b": 1.0}))
 
     checks = [check_of(verdict, group) for group in ("a", "b", "overall")]
-    assert {(c.outcome, c.reason, c.required) for c in checks} == {(Outcome.NOT_EVALUATED, "no_baseline", True)}
+    assert {(c.outcome, c.reason, c.required) for c in checks} == {
+        (Outcome.NOT_EVALUATED, "no_baseline", True)
+    }
     assert verdict.gate is Gate.UNDECIDED
 
 
@@ -316,7 +349,10 @@ def test_another_dataset_split_or_protocol_compares_nowhere(field_name: str) -> 
     new, old = a_suite(version=2, **{field_name: "new"}), a_suite(**{field_name: "old"})
 
     verdict = a_verdict(
-        an_evaluation({"a": 1.0, "b": 1.0}), an_evaluation({"a": 1.0, "b": 1.0}), suite=new, champion_suite=old
+        an_evaluation({"a": 1.0, "b": 1.0}),
+        an_evaluation({"a": 1.0, "b": 1.0}),
+        suite=new,
+        champion_suite=old,
     )
 
     for group in ("a", "b", "overall"):
@@ -331,7 +367,10 @@ def test_another_definition_of_a_group_makes_that_group_incomparable() -> None:
     new = a_suite(({"name": "a", "definition": "k = 5"}, "b"), version=2)
 
     verdict = a_verdict(
-        an_evaluation({"a": 9.0, "b": 1.0}), an_evaluation({"a": 1.0, "b": 1.0}), suite=new, champion_suite=old
+        an_evaluation({"a": 9.0, "b": 1.0}),
+        an_evaluation({"a": 1.0, "b": 1.0}),
+        suite=new,
+        champion_suite=old,
     )
 
     assert check_of(verdict, "a").reason == "incomparable"
@@ -347,7 +386,10 @@ def test_another_definition_of_a_metric_makes_that_metric_incomparable() -> None
     new = a_suite(metrics={"mse": {"unit": "bar"}}, version=2)
 
     verdict = a_verdict(
-        an_evaluation({"a": 1.0, "b": 1.0}), an_evaluation({"a": 1.0, "b": 1.0}), suite=new, champion_suite=old
+        an_evaluation({"a": 1.0, "b": 1.0}),
+        an_evaluation({"a": 1.0, "b": 1.0}),
+        suite=new,
+        champion_suite=old,
     )
 
     assert check_of(verdict, "a").detail["fields"] == ["unit"]
@@ -435,7 +477,9 @@ def test_a_limit_metric_is_never_compared() -> None:
 def test_a_metric_is_not_asked_for_where_it_does_not_apply() -> None:
     suite = a_suite(("a", "b"), {"mse": {"groups": ["a"]}})
 
-    verdict = a_verdict(an_evaluation({"a": 1.0, "b": 99.0}), an_evaluation({"a": 1.0, "b": 1.0}), suite=suite)
+    verdict = a_verdict(
+        an_evaluation({"a": 1.0, "b": 99.0}), an_evaluation({"a": 1.0, "b": 1.0}), suite=suite
+    )
 
     assert [check.group for check in verdict.checks] == ["overall", "a"]
     assert verdict.gate is Gate.OPEN
@@ -457,7 +501,9 @@ def test_a_metric_is_not_asked_for_where_it_does_not_apply() -> None:
         (Scope(kind=ScopeKind.EACH), "overall", False),
     ],
 )
-def test_a_tolerance_holds_in_its_scope_and_nowhere_else(scope: Scope | None, group: str, tolerated: bool) -> None:
+def test_a_tolerance_holds_in_its_scope_and_nowhere_else(
+    scope: Scope | None, group: str, tolerated: bool
+) -> None:
     suite = a_suite(({"name": "a", "tier": "easy"}, {"name": "b", "tier": "hard"}))
     policy = Policy(rules=(PolicyRule(scope=scope, rel_tol=5.0),))
 
@@ -474,7 +520,9 @@ def test_the_most_specific_scope_wins_and_among_equals_the_later() -> None:
         Scope(kind=ScopeKind.EACH, name="easy"),
         Scope(kind=ScopeKind.GROUP, name="a"),
     )
-    suite = a_suite(({"name": "a", "tier": "easy"}, {"name": "b", "tier": "easy"}, {"name": "c", "tier": "hard"}))
+    suite = a_suite(
+        ({"name": "a", "tier": "easy"}, {"name": "b", "tier": "easy"}, {"name": "c", "tier": "hard"})
+    )
     policy = Policy(
         rules=(
             PolicyRule(scope=one, rel_tol=0.1),
@@ -496,7 +544,9 @@ def test_the_most_specific_scope_wins_and_among_equals_the_later() -> None:
 def test_rules_of_another_suite_or_metric_do_not_apply() -> None:
     policy = Policy(rules=(PolicyRule(suite="other", rel_tol=5.0), PolicyRule(metric="mae", rel_tol=5.0)))
 
-    verdict = a_verdict(an_evaluation({"a": 2.0, "b": 2.0}), an_evaluation({"a": 1.0, "b": 1.0}), policy=policy)
+    verdict = a_verdict(
+        an_evaluation({"a": 2.0, "b": 2.0}), an_evaluation({"a": 1.0, "b": 1.0}), policy=policy
+    )
 
     assert check_of(verdict, "a").outcome is Outcome.REGRESSED
 
@@ -504,7 +554,9 @@ def test_rules_of_another_suite_or_metric_do_not_apply() -> None:
 def test_a_group_may_be_made_advisory() -> None:
     policy = Policy(rules=(PolicyRule(scope=Scope(kind=ScopeKind.GROUP, name="a"), required=False),))
 
-    verdict = a_verdict(an_evaluation({"a": 1.5, "b": 0.5}), an_evaluation({"a": 1.0, "b": 1.0}), policy=policy)
+    verdict = a_verdict(
+        an_evaluation({"a": 1.5, "b": 0.5}), an_evaluation({"a": 1.0, "b": 1.0}), policy=policy
+    )
 
     check = check_of(verdict, "a")
     assert (check.outcome, check.required) == (Outcome.REGRESSED, False)

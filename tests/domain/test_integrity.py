@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from app.domain.evaluations import Bound, Evaluation, Loss, Stated, Value
+from app.domain.evaluations import Bound, Evaluation, Loss, Stated
 from app.domain.integrity import stated_rounding
 from app.domain.outcomes import Check, Gate, Outcome, Rule
 from app.domain.policies import GapBand, Policy
@@ -32,7 +32,9 @@ def outcome_of(check: Check | None) -> tuple[Outcome, str | None, bool] | None:
     [
         pytest.param({"a": 40, "b": 60}, 100, (Outcome.PASS, None, True), id="they add up"),
         pytest.param({"a": 40, "b": 60}, 101, (Outcome.FAILED, "count_mismatch", True), id="one is missing"),
-        pytest.param({"a": 40, "b": None}, 100, (Outcome.NOT_EVALUATED, "n_unknown", False), id="one is unknown"),
+        pytest.param(
+            {"a": 40, "b": None}, 100, (Outcome.NOT_EVALUATED, "n_unknown", False), id="one is unknown"
+        ),
         pytest.param({"a": 40, "b": 60}, None, None, id="nothing stated, nothing to reconcile"),
     ],
 )
@@ -60,7 +62,9 @@ def test_the_groups_of_the_lead_metric_are_counted_with_the_largest_n_any_metric
     evaluation = an_evaluation(
         {"a": 1.0, "b": 1.0},
         n={"a": 40, "b": None},
-        values=an_evaluation({"a": 1.0, "b": 1.0, "c": 1.0}, metric="mae", n={"a": 30, "b": 60, "c": 7}).values,
+        values=an_evaluation(
+            {"a": 1.0, "b": 1.0, "c": 1.0}, metric="mae", n={"a": 30, "b": 60, "c": 7}
+        ).values,
         stated=Stated(n=100),
     )
 
@@ -91,7 +95,9 @@ def test_an_evaluation_without_groups_has_no_counts_to_reconcile() -> None:
 def test_a_stated_overall_must_be_what_the_groups_pool_to_with_the_runs_own_n(
     stated: float, expected: object
 ) -> None:
-    evaluation = an_evaluation({"a": 0.1, "b": 1.0}, n={"a": 100, "b": 200}, stated=Stated(overall={"mse": stated}))
+    evaluation = an_evaluation(
+        {"a": 0.1, "b": 1.0}, n={"a": 100, "b": 200}, stated=Stated(overall={"mse": stated})
+    )
 
     assert outcome_of(found_by(Rule.OVERALL, evaluation)) == expected
 
@@ -179,10 +185,14 @@ def test_the_suites_weights_do_not_enter_the_reconciliation() -> None:
         ),
         pytest.param(Loss(total=1.5, parts={"data": 1.0, "pde": 0.5}), (Outcome.PASS, None), id="no weights"),
         pytest.param(
-            Loss(total=0.5, parts={"data": 1.0, "pde": 0.5}), (Outcome.FAILED, "loss_decomposition"), id="only the last task"
+            Loss(total=0.5, parts={"data": 1.0, "pde": 0.5}),
+            (Outcome.FAILED, "loss_decomposition"),
+            id="only the last task",
         ),
         pytest.param(
-            Loss(total=0.0, parts={"data": 0.04}), (Outcome.FAILED, "loss_decomposition"), id="a total of exactly zero"
+            Loss(total=0.0, parts={"data": 0.04}),
+            (Outcome.FAILED, "loss_decomposition"),
+            id="a total of exactly zero",
         ),
         pytest.param(
             Loss(total=1.0, parts={"data": 1.0}, weights={"data": 1.0, "pde": 0.0}),
@@ -195,13 +205,19 @@ def test_the_suites_weights_do_not_enter_the_reconciliation() -> None:
             id="a weight that was never set",
         ),
         pytest.param(
-            Loss(total=math.nan, parts={"data": 1.0}), (Outcome.FAILED, "loss_decomposition"), id="a total that is NaN"
+            Loss(total=math.nan, parts={"data": 1.0}),
+            (Outcome.FAILED, "loss_decomposition"),
+            id="a total that is NaN",
         ),
         pytest.param(
-            Loss(total=1.0, parts={"data": math.inf}), (Outcome.FAILED, "loss_decomposition"), id="a part that is ∞"
+            Loss(total=1.0, parts={"data": math.inf}),
+            (Outcome.FAILED, "loss_decomposition"),
+            id="a part that is ∞",
         ),
         pytest.param(Loss(total=1.0, parts={"data": 0.9995}), (Outcome.PASS, None), id="within 0.1 %"),
-        pytest.param(Loss(total=0.12, parts={"data": 0.124}), (Outcome.PASS, None), id="within the stated rounding"),
+        pytest.param(
+            Loss(total=0.12, parts={"data": 0.124}), (Outcome.PASS, None), id="within the stated rounding"
+        ),
         pytest.param(
             Loss(total=-2.0, parts={"nll": -2.5, "kl": 0.5}), (Outcome.PASS, None), id="negative likelihoods"
         ),
@@ -220,7 +236,9 @@ def test_the_parts_of_a_loss_must_add_up(loss: Loss, expected: tuple[Outcome, st
     assert check.required
 
 
-@pytest.mark.parametrize("loss", [Loss(), Loss(total=1.0), Loss(parts={"data": 1.0}), Loss(train=1.0, val=2.0)])
+@pytest.mark.parametrize(
+    "loss", [Loss(), Loss(total=1.0), Loss(parts={"data": 1.0}), Loss(train=1.0, val=2.0)]
+)
 def test_without_a_total_and_parts_there_is_nothing_to_add_up(loss: Loss) -> None:
     assert found_by(Rule.LOSS_DECOMPOSITION, an_evaluation({"a": 1.0, "b": 1.0}, loss=loss)) is None
 
@@ -234,7 +252,9 @@ BAND = GapBand(min=0.02, max=0.08)
 @pytest.mark.parametrize(
     ("band", "train", "val", "expected"),
     [
-        pytest.param(BAND, 0.177264, 0.181483, (Outcome.FAILED, "gap_too_small", False), id="copies in training"),
+        pytest.param(
+            BAND, 0.177264, 0.181483, (Outcome.FAILED, "gap_too_small", False), id="copies in training"
+        ),
         pytest.param(BAND, 0.10, 0.15, (Outcome.PASS, None, False), id="inside"),
         pytest.param(BAND, 0.10, 0.12, (Outcome.PASS, None, False), id="exactly on the lower edge"),
         pytest.param(BAND, 0.10, 0.18, (Outcome.PASS, None, False), id="exactly on the upper edge"),
@@ -244,22 +264,42 @@ BAND = GapBand(min=0.02, max=0.08)
         pytest.param(BAND, None, 0.10, None, id="not recorded"),
         pytest.param(None, 0.10, 9.0, None, id="no band by default"),
         pytest.param(
-            GapBand(max=0.08, required=True), None, 0.1, (Outcome.NOT_EVALUATED, "missing_loss", True), id="required"
+            GapBand(max=0.08, required=True),
+            None,
+            0.1,
+            (Outcome.NOT_EVALUATED, "missing_loss", True),
+            id="required",
         ),
         pytest.param(
-            GapBand(max=0.08, required=True), 0.1, 0.3, (Outcome.FAILED, "gap_too_large", True), id="required, found"
+            GapBand(max=0.08, required=True),
+            0.1,
+            0.3,
+            (Outcome.FAILED, "gap_too_large", True),
+            id="required, found",
         ),
         pytest.param(
             GapBand(max=0.5, relative=True), 0.1, 0.2, (Outcome.PASS, None, False), id="relative, on the edge"
         ),
         pytest.param(
-            GapBand(max=0.5, relative=True), 0.1, 0.21, (Outcome.FAILED, "gap_too_large", False), id="relative"
+            GapBand(max=0.5, relative=True),
+            0.1,
+            0.21,
+            (Outcome.FAILED, "gap_too_large", False),
+            id="relative",
         ),
         pytest.param(
-            GapBand(max=0.5, relative=True), -2.0, -1.0, (Outcome.FAILED, "gap_too_large", False), id="relative, negative"
+            GapBand(max=0.5, relative=True),
+            -2.0,
+            -1.0,
+            (Outcome.FAILED, "gap_too_large", False),
+            id="relative, negative",
         ),
         pytest.param(
-            GapBand(max=0.5, relative=True), 0.1, 0.0, (Outcome.NOT_EVALUATED, "zero_loss", False), id="relative to zero"
+            GapBand(max=0.5, relative=True),
+            0.1,
+            0.0,
+            (Outcome.NOT_EVALUATED, "zero_loss", False),
+            id="relative to zero",
         ),
         pytest.param(BAND, -1e308, 1e308, (Outcome.FAILED, "gap_too_large", False), id="extreme"),
     ],
@@ -294,7 +334,9 @@ def test_the_gap_of_a_higher_is_better_metric_points_the_other_way() -> None:
         ({"a": 49, "b": None}, None),
     ],
 )
-def test_a_group_with_more_than_half_of_the_samples_is_found(n: dict[str, int | None], expected: object) -> None:
+def test_a_group_with_more_than_half_of_the_samples_is_found(
+    n: dict[str, int | None], expected: object
+) -> None:
     check = found_by(Rule.IMBALANCE, an_evaluation({"a": 1.0, "b": 1.0}, n=n))
 
     assert outcome_of(check) == expected
@@ -333,7 +375,9 @@ def test_a_run_without_a_seed_or_with_an_unseeded_split_is_found(
     ],
 )
 def test_shares_that_differ_from_the_suites_are_found(n: dict[str, int], found: bool) -> None:
-    check = found_by(Rule.MIX_SHIFT, an_evaluation({"a": 1.0, "b": 1.0}, n=n), a_suite(frozen={"a": 0.5, "b": 0.5}))
+    check = found_by(
+        Rule.MIX_SHIFT, an_evaluation({"a": 1.0, "b": 1.0}, n=n), a_suite(frozen={"a": 0.5, "b": 0.5})
+    )
 
     expected = (Outcome.FAILED, "mix_shift", False) if found else (Outcome.PASS, None, False)
     assert outcome_of(check) == expected
@@ -355,9 +399,3 @@ def test_findings_open_and_close_nothing() -> None:
     failed = {check.rule for check in verdict.checks if check.outcome is Outcome.FAILED}
     assert failed == {Rule.GAP, Rule.IMBALANCE, Rule.REPRODUCIBLE, Rule.MIX_SHIFT}
     assert verdict.gate is Gate.OPEN
-
-
-def test_a_value_may_be_stated_for_a_group_the_suite_weighs_otherwise() -> None:
-    value = Value(metric="mse", group="a", value=1.0, n=10)
-
-    assert found_by(Rule.OVERALL, an_evaluation(values=[value])) is None

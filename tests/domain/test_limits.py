@@ -55,7 +55,9 @@ def limits_of(
         pytest.param(0.1, {"min": 0.2, "max": 0.7}, Outcome.FAILED, "below_min", id="below a range"),
         pytest.param(0.0, {"max": 0.0}, Outcome.PASS, None, id="zero is at a limit of zero"),
         pytest.param(math.nan, {"max": 5.0}, Outcome.FAILED, "non_finite", id="NaN"),
-        pytest.param(-math.inf, {"max": 5.0}, Outcome.FAILED, "non_finite", id="-∞ is below any maximum and fails"),
+        pytest.param(
+            -math.inf, {"max": 5.0}, Outcome.FAILED, "non_finite", id="-∞ is below any maximum and fails"
+        ),
         pytest.param(1e308, {"max": -1e308}, Outcome.FAILED, "above_max", id="extreme numbers"),
     ],
 )
@@ -198,7 +200,12 @@ def test_a_limit_of_another_suite_does_not_apply() -> None:
 
 
 def test_the_pde_template_holds_physics_at_its_limits() -> None:
-    metrics = {"nrmse": None, "conservation_gap": "limit", "bc_violation": "limit", "negativity_penalty": "limit"}
+    metrics = {
+        "nrmse": None,
+        "conservation_gap": "limit",
+        "bc_violation": "limit",
+        "negativity_penalty": "limit",
+    }
     suite = a_suite((), metrics)
     physics = {"conservation_gap": 5.0, "bc_violation": 1.01}
     evaluation = an_evaluation(

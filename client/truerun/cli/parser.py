@@ -44,16 +44,16 @@ def _parser() -> Parser:
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
-    def add(name: str, call: Any, help: str, within: Any = None) -> argparse.ArgumentParser:
+    def add(name: str, call: Any, about: str, within: Any = None) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = (within or commands).add_parser(
-            name, help=help, description=help, parents=[common]
+            name, help=about, description=about, parents=[common]
         )
         parser.set_defaults(call=call)
         return parser
 
-    def family(name: str, help: str, **alone: Any) -> Any:
+    def family(name: str, about: str, **alone: Any) -> Any:
         # What the bare family name does, where it does something, is said in `alone`.
-        parser = commands.add_parser(name, help=help, description=help, parents=[common] if alone else [])
+        parser = commands.add_parser(name, help=about, description=about, parents=[common] if alone else [])
         parser.set_defaults(**alone)
         return parser.add_subparsers(metavar="COMMAND", required=not alone, parser_class=Parser)
 
@@ -68,19 +68,20 @@ def _parser() -> Parser:
 
 def _add_runs(add: _Add) -> None:
     listed = add("runs", runs.list_runs, "list a project's runs")
-    for name in ("status", "tag", "validity", "sort"):
+    for name in ("status", "validity", "sort"):
         listed.add_argument(f"--{name}")
+    listed.add_argument("--tag", action="append")
     listed.add_argument("--run-group")
     listed.add_argument("--config", action="append", metavar="KEY=VALUE")
-    listed.add_argument("--archived", action="store_true")
+    listed.add_argument("--archived", action="store_true", help="the archived ones instead")
     _limit(listed)
     shown = add("show", check.show, "show a run, or an evaluation with all its checks")
     shown.add_argument("thing", metavar="RUN|EVALUATION")
-    for name, call, help in (
+    for name, call, about in (
         ("invalidate", runs.invalidate, "mark a run or an evaluation as wrong; a champion loses its seat"),
         ("restore", runs.restore, "take that back; the seat stays lost"),
     ):
-        parser = add(name, call, help)
+        parser = add(name, call, about)
         parser.add_argument("thing", metavar="RUN|EVALUATION")
         parser.add_argument("--reason", required=True)
         if name == "invalidate":
@@ -154,12 +155,12 @@ def _add_alerts(add: _Add, family: Callable[..., Any]) -> None:
     listed = add("list", alerts.list_alerts, "list alerts", within=verbs)
     listed.add_argument("--state", choices=("open", "acknowledged", "muted", "resolved", "all"))
     _limit(listed)
-    for verb, help in (
+    for verb, about in (
         ("ack", "say that somebody is on it"),
         ("mute", "silence it until a moment"),
         ("resolve", "say that it is over"),
     ):
-        parser = add(verb, alerts.change_alert, help, within=verbs)
+        parser = add(verb, alerts.change_alert, about, within=verbs)
         parser.add_argument("alert", metavar="ALERT")
         parser.add_argument("--reason")
         parser.set_defaults(verb=verb)
@@ -173,11 +174,11 @@ def _add_policies(add: _Add, family: Callable[..., Any]) -> None:
     verbs = family("policy", "show and change a project's rules")
     shown = add("show", policies.show_policy, "print the rules as TOML", within=verbs)
     shown.add_argument("--version", type=int)
-    for name, call, help in (
+    for name, call, about in (
         ("put", policies.put_policy, "make a file the project's rules"),
         ("preview", policies.preview_policy, "which recent verdicts would a file change?"),
     ):
-        parser = add(name, call, help, within=verbs)
+        parser = add(name, call, about, within=verbs)
         parser.add_argument("file", metavar="FILE.toml")
     template = add("template", policies.show_template, "print a template", within=verbs)
     template.add_argument("name", nargs="?", default="default")

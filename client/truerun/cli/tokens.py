@@ -62,7 +62,7 @@ def revoke_token(args: argparse.Namespace, service: Service, out: Output) -> int
     return 0
 
 
-def whoami(args: argparse.Namespace, service: Service, out: Output) -> int:
+def whoami(_args: argparse.Namespace, service: Service, out: Output) -> int:
     me = service.get("/me")
     if out.as_json:
         out.document(me)

@@ -1,0 +1,79 @@
+"""Bodies of requests: read once, bounded, unpacked, and JSON parsed strictly before FastAPI sees it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from app.api.problems import TooLarge, UnsupportedBody
+from app.api.strict_json import read_json
+
+MAX_BODY_BYTES = 8 * 2**20
+_JSON = "application/json"
+
+
+class StrictRoute(APIRoute):
+    """A route whose JSON bodies are checked for everything that would break further in."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            if request.method in ("POST", "PUT", "PATCH"):
+                body = await _body(request)
+                if self.body_field is not None:
+                    content_type = media_type(request)
+                    if body and content_type != _JSON:
+                        raise UnsupportedBody(
+                            f"this route reads {_JSON}, not {content_type or 'a body without content type'}",
+                            field="Content-Type",
+                        )
+                    if body:
+                        # Where Starlette keeps the parsed body; FastAPI asks it for the body and finds this.
+                        request._json = read_json(body)
+            return await handle(request)
+
+        return strictly
+
+
+def media_type(request: Request) -> str:
+    """The content type without its parameters; empty when none was sent."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def raw_body(request: Request) -> bytes:
+    """The unpacked body, for routes that read other formats than JSON."""
+    return await request.body()
+
+
+async def _body(request: Request) -> bytes:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", ""):
+        raise UnsupportedBody(f"content encoding {encoding!r} is not read; send gzip or none", field="Content-Encoding")
+    # wbits 31 is zlib's way to say: a gzip header and trailer.
+    unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    body = bytearray()
+    async for chunk in request.stream():
+        if unpack is None:
+            body += chunk
+        else:
+            try:
+                body += unpack.decompress(chunk, MAX_BODY_BYTES + 1 - len(body))
+            except zlib.error:
+                raise UnsupportedBody("the body is not gzip", field="Content-Encoding") from None
+            if unpack.unconsumed_tail:
+                raise _too_large()
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large()
+    if unpack is not None and body and not unpack.eof:
+        raise UnsupportedBody("the gzip body ends too early", field="Content-Encoding")
+    request._body = bytes(body)
+    return request._body
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"the body is larger than {MAX_BODY_BYTES // 2**20} MiB; send fewer values at a time")

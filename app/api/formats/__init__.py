@@ -1,0 +1,1 @@
+"""Tables for people and other programs: CSV, Markdown, HTML. Names are hostile until escaped."""

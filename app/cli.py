@@ -1,0 +1,144 @@
+"""truerun-server: the service on the command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from app.db import migrate as migrations
+from app.embedded import EmbeddedPostgresError
+from app.settings import Settings
+from app.supervisor import RunningService, ServiceFailed, database, end_with_parent, running_service
+
+cli = typer.Typer(
+    name="truerun-server",
+    help="Truerun decides whether a training run's result is true. Settings come from the environment: see the guide.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with the values of variables would print secrets.
+    pretty_exceptions_enable=False,
+)
+
+Lifeline = Annotated[
+    int | None, typer.Option(hidden=True, help="Pipe whose end means that the parent is gone.")
+]
+
+
+@cli.command()
+def up() -> None:
+    """Start the service on this machine: its own Postgres (unless DATABASE_URL is set), API and worker."""
+    settings = _settings()
+    with _told_in_a_sentence(), running_service(settings) as service:
+        _announce(service, wanted_port=settings.port)
+        try:
+            service.keep_serving()
+        except KeyboardInterrupt:
+            typer.echo("\nStopping …")
+
+
+@cli.command()
+def serve(
+    lifeline: Lifeline = None,
+    bound_socket: Annotated[
+        int | None, typer.Option("--socket", hidden=True, help="Bound socket to serve on.")
+    ] = None,
+) -> None:
+    """Serve the API and the pages; the schema must be there (`truerun-server migrate`)."""
+    import uvicorn
+
+    with _told_in_a_sentence(), _ended_by_signal(lifeline), database(_settings()) as settings:
+        # The application is made by its factory, which reads the settings from the environment.
+        os.environ["DATABASE_URL"] = settings.database_url or ""
+        configuration = uvicorn.Config(
+            "app.main:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=10,
+        )
+        sockets = [socket.socket(fileno=bound_socket)] if bound_socket is not None else None
+        uvicorn.Server(configuration).run(sockets=sockets)
+
+
+@cli.command()
+def worker(lifeline: Lifeline = None) -> None:
+    """Deliver what is owed to W&B and chat, and keep the books: stale runs, expired things."""
+    with _told_in_a_sentence(), _ended_by_signal(lifeline), database(_settings()) as settings:
+        from app.worker.main import run
+
+        run(settings)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the schema of this release."""
+    with _told_in_a_sentence(), database(_settings()) as settings:
+        migrations.upgrade(settings.database_url or "")
+        typer.echo("The database has the schema of this release.")
+
+
+def main() -> None:
+    cli()
+
+
+def _announce(service: RunningService, *, wanted_port: int) -> None:
+    typer.echo(f"Truerun serves at {service.url}")
+    typer.echo(
+        f"Its address and an admin token are in {service.local_file}; `truerun` on this machine finds them."
+    )
+    if wanted_port not in (0, int(service.url.rpartition(":")[2])):
+        typer.echo(f"(Port {wanted_port} was taken.)")
+    typer.echo("Stop it with Ctrl-C.")
+    sys.stdout.flush()
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = str(problem["loc"][0]) if problem["loc"] else "settings"
+            variable = name if name.isupper() else f"TRUERUN_{name.upper()}"
+            typer.echo(f"{variable}: {problem['msg'].removeprefix('Value error, ')}", err=True)
+        raise typer.Exit(2) from None
+
+
+@contextmanager
+def _told_in_a_sentence() -> Iterator[None]:
+    """Print what went wrong with the surroundings as a sentence; what is wrong with us stays a traceback."""
+    try:
+        yield
+    except (ServiceFailed, EmbeddedPostgresError, migrations.DatabaseUnavailable, OSError) as error:
+        typer.echo(f"truerun-server: {error}", err=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@contextmanager
+def _ended_by_signal(lifeline: int | None) -> Iterator[None]:
+    """Let SIGTERM, and the end of the parent, leave every `with` block properly."""
+
+    def leave(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    # uvicorn finishes its work and then raises the signal again, which without this would end the process on the spot.
+    signal.signal(signal.SIGTERM, leave)
+    if lifeline is not None:
+        end_with_parent(lifeline)
+    yield
+
+
+if __name__ == "__main__":
+    main()

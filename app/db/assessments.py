@@ -1,0 +1,233 @@
+"""Assessments: every verdict that was ever given, with what it was computed from; only appended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.db import bulk
+from app.db.tables import assessment, check_result
+from app.domain.outcomes import Check, Gate, Outcome, Rule, Verdict
+from app.domain.record import aggregate_from_document, aggregate_to_document, check_to_document
+
+
+class Cause(StrEnum):
+    """Why an assessment was made."""
+
+    POSTED = "posted"
+    CHAMPION_CHANGED = "champion_changed"
+    CHAMPION_INVALID = "champion_invalid"
+    WEIGHTS_CHANGED = "weights_changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a verdict was computed from beside rows that never change; with these it can be computed again.
+
+    Args:
+        weights: The suite's frozen weights of that moment.
+        seeded, split_seeded: What was known of the run, which may correct itself later.
+    """
+
+    suite_version: int
+    weights: Mapping[str, float]
+    seeded: bool | None
+    split_seeded: bool | None
+    policy_version: int
+    baseline_version: int
+    baseline_evaluation_id: UUID | None
+    baseline_suite_version: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssessmentRow:
+    """One assessment; gate and sentence as the numbers gave them, validity aside."""
+
+    project_id: UUID
+    evaluation_id: UUID
+    number: int
+    cause: str
+    gate: str
+    sentence: str
+    judged_cells: int
+    total_cells: int
+    policy_version: int
+    baseline_version: int
+    baseline_evaluation_id: UUID | None
+    input: Mapping[str, Any]
+    created_at: datetime
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs(
+            suite_version=self.input["suite_version"],
+            weights=self.input["weights"],
+            seeded=self.input["seeded"],
+            split_seeded=self.input["split_seeded"],
+            policy_version=self.policy_version,
+            baseline_version=self.baseline_version,
+            baseline_evaluation_id=self.baseline_evaluation_id,
+            baseline_suite_version=self.input["baseline_suite_version"],
+        )
+
+
+_COLUMNS = tuple(column for column in assessment.c if column.name != "aggregates")
+
+
+def insert_assessment(
+    session: Session,
+    *,
+    project_id: UUID,
+    evaluation_id: UUID,
+    number: int,
+    cause: Cause,
+    verdict: Verdict,
+    inputs: Inputs,
+    now: datetime,
+) -> None:
+    """Append the verdict and its checks; the run is locked, so the number is the last one plus one."""
+    session.execute(
+        insert(assessment).values(
+            project_id=project_id,
+            evaluation_id=evaluation_id,
+            number=number,
+            cause=cause.value,
+            gate=verdict.gate.value,
+            sentence=verdict.sentence,
+            aggregates=[aggregate_to_document(column) for column in verdict.aggregates],
+            judged_cells=verdict.judged_cells,
+            total_cells=verdict.total_cells,
+            policy_version=inputs.policy_version,
+            baseline_version=inputs.baseline_version,
+            baseline_evaluation_id=inputs.baseline_evaluation_id,
+            input={
+                "suite_version": inputs.suite_version,
+                "weights": dict(inputs.weights),
+                "seeded": inputs.seeded,
+                "split_seeded": inputs.split_seeded,
+                "baseline_suite_version": inputs.baseline_suite_version,
+            },
+            created_at=now,
+        )
+    )
+    _insert_checks(session, project_id, evaluation_id, number, verdict.checks)
+
+
+def newest_row(session: Session, *, project_id: UUID, evaluation_id: UUID) -> AssessmentRow | None:
+    rows = _rows(session, project_id, evaluation_id, limit=1)
+    return rows[0] if rows else None
+
+
+def all_rows(session: Session, *, project_id: UUID, evaluation_id: UUID) -> list[AssessmentRow]:
+    """Every assessment of the evaluation, newest first."""
+    return _rows(session, project_id, evaluation_id, limit=None)
+
+
+def load_verdict(session: Session, *, project_id: UUID, evaluation_id: UUID, number: int) -> Verdict:
+    """The stored verdict, equal to the one that was stored.
+
+    Raises:
+        LookupError: There is no assessment of that number.
+    """
+    found = session.execute(
+        select(
+            assessment.c.gate,
+            assessment.c.sentence,
+            assessment.c.aggregates,
+            assessment.c.judged_cells,
+            assessment.c.total_cells,
+        ).where(
+            assessment.c.project_id == project_id,
+            assessment.c.evaluation_id == evaluation_id,
+            assessment.c.number == number,
+        )
+    ).one_or_none()
+    if found is None:
+        raise LookupError(f"evaluation {evaluation_id} has no assessment {number}")
+    return Verdict(
+        gate=Gate(found.gate),
+        sentence=found.sentence,
+        checks=_checks(session, project_id, evaluation_id, number),
+        aggregates=tuple(map(aggregate_from_document, found.aggregates)),
+        judged_cells=found.judged_cells,
+        total_cells=found.total_cells,
+    )
+
+
+def _rows(
+    session: Session, project_id: UUID, evaluation_id: UUID, *, limit: int | None
+) -> list[AssessmentRow]:
+    query = (
+        select(*_COLUMNS)
+        .where(assessment.c.project_id == project_id, assessment.c.evaluation_id == evaluation_id)
+        .order_by(assessment.c.number.desc())
+        .limit(limit)
+    )
+    return [AssessmentRow(**row) for row in session.execute(query).mappings()]
+
+
+def _insert_checks(
+    session: Session, project_id: UUID, evaluation_id: UUID, number: int, checks: Sequence[Check]
+) -> None:
+    bulk.insert_columns(
+        session,
+        check_result,
+        same={"project_id": project_id, "evaluation_id": evaluation_id, "assessment": number},
+        columns={
+            "ordinal": range(len(checks)),
+            "rule": [check.rule.value for check in checks],
+            "metric": [check.metric for check in checks],
+            "group_name": [check.group for check in checks],
+            "outcome": [check.outcome.value for check in checks],
+            "required": [check.required for check in checks],
+            "reason": [check.reason for check in checks],
+            "notes": [list(check.notes) for check in checks],
+            "baseline": [check.baseline for check in checks],
+            "candidate": [check.candidate for check in checks],
+            "worsening": [check.worsening for check in checks],
+            "limit": [check.limit for check in checks],
+            "detail": [check_to_document(check)["detail"] if check.detail else {} for check in checks],
+        },
+    )
+
+
+def _checks(session: Session, project_id: UUID, evaluation_id: UUID, number: int) -> tuple[Check, ...]:
+    columns = check_result.c
+    query = (
+        select(
+            columns.rule, columns.metric, columns.group_name, columns.outcome, columns.required, columns.reason,
+            columns.notes, columns.baseline, columns.candidate, columns.worsening, columns.limit, columns.detail,
+        )
+        .where(
+            columns.project_id == project_id,
+            columns.evaluation_id == evaluation_id,
+            columns.assessment == number,
+        )
+        .order_by(columns.ordinal)
+    )  # fmt: skip
+    return tuple(
+        Check(
+            rule=Rule(rule),
+            metric=metric,
+            group=group,
+            outcome=Outcome(outcome),
+            required=required,
+            reason=reason,
+            notes=tuple(notes),
+            baseline=baseline,
+            candidate=candidate,
+            worsening=worsening,
+            limit=limit,
+            detail=detail,
+        )
+        for rule, metric, group, outcome, required, reason, notes, baseline, candidate, worsening, limit, detail
+        in session.execute(query)
+    )  # fmt: skip

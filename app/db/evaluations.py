@@ -1,0 +1,289 @@
+"""Evaluations as they were posted, and as the rules read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.db import bulk
+from app.db.tables import evaluation, evaluation_value, run
+from app.domain.evaluations import (
+    Bound,
+    Evaluation,
+    Loss,
+    Position,
+    Purpose,
+    Stated,
+    Validity,
+    Value,
+)
+from app.domain.record import number_from_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRow:
+    """A posted evaluation.
+
+    Args:
+        digest: SHA-256 of the parsed content.
+        stated, loss: Strict JSON of the domain's Stated and Loss.
+        assessment, gate: The newest assessment's number and gate, validity aside.
+        judged_version, weights_version: Of the pointer and of the suite's weights that it was made against.
+        causes: Kinds of alert that it gives cause for.
+        is_latest: Whether it is its run's latest valid candidate on this suite and stage.
+    """
+
+    project_id: UUID
+    id: UUID
+    run_id: UUID
+    suite_id: UUID
+    suite_version: int
+    stage: str
+    attempt: int
+    step: int | None
+    purpose: str
+    digest: bytes
+    stated: Mapping[str, Any]
+    loss: Mapping[str, Any]
+    info: Mapping[str, Any]
+    validity: str
+    validity_reason: str | None
+    assessment: int
+    gate: str
+    judged_version: int
+    weights_version: int
+    causes: list[str]
+    is_latest: bool
+    created_at: datetime
+    created_by: str
+
+    @property
+    def position(self) -> Position:
+        return Position(attempt=self.attempt, step=self.step, evaluation=str(self.id))
+
+
+def newest_first() -> list[Any]:
+    """Position.key() as SQL, in descending order; a UUID sorts like its text."""
+    columns = evaluation.c
+    return [columns.attempt.desc(), func.coalesce(columns.step, -1).desc(), columns.id.desc()]
+
+
+def insert_evaluation(session: Session, row: EvaluationRow, values: Sequence[Value]) -> bool:
+    """Whether it was stored; False when the project has one of that id, after waiting for whoever posts it."""
+    statement = insert(evaluation).values(asdict(row)).on_conflict_do_nothing()
+    if session.execute(statement.returning(evaluation.c.id)).first() is None:
+        return False
+    bulk.insert_columns(
+        session,
+        evaluation_value,
+        same={"project_id": row.project_id, "evaluation_id": row.id},
+        columns={
+            "metric": [value.metric for value in values],
+            "group_name": [value.group for value in values],
+            "value": [value.value for value in values],
+            "bound": [value.bound.value for value in values],
+            "n": [value.n for value in values],
+            "stderr": [value.stderr for value in values],
+        },
+    )
+    return True
+
+
+def by_id(session: Session, *, project_id: UUID, evaluation_id: UUID) -> EvaluationRow | None:
+    query = select(evaluation).where(
+        evaluation.c.project_id == project_id, evaluation.c.id == evaluation_id
+    )
+    return _one(session, query)
+
+
+def everywhere(session: Session, evaluation_id: UUID) -> list[EvaluationRow]:
+    """The evaluations of that id, of which each project may have one."""
+    query = select(evaluation).where(evaluation.c.id == evaluation_id).order_by(evaluation.c.project_id)
+    return [EvaluationRow(**row) for row in session.execute(query).mappings()]
+
+
+def latest_of_run(
+    session: Session, *, project_id: UUID, run_id: UUID, suite_id: UUID, stage: str
+) -> EvaluationRow | None:
+    """The run's latest valid candidate as it is marked."""
+    query = select(evaluation).where(
+        evaluation.c.project_id == project_id,
+        evaluation.c.run_id == run_id,
+        evaluation.c.suite_id == suite_id,
+        evaluation.c.stage == stage,
+        evaluation.c.is_latest,
+    )
+    return _one(session, query)
+
+
+def unmark_latest(session: Session, row: EvaluationRow) -> None:
+    """Take the mark from an evaluation that a later one has followed; the run is locked."""
+    session.execute(
+        update(evaluation)
+        .where(evaluation.c.project_id == row.project_id, evaluation.c.id == row.id)
+        .values(is_latest=False)
+    )
+
+
+def mark_latest(session: Session, *, project_id: UUID, run_id: UUID, suite_id: UUID, stage: str) -> None:
+    """Mark the run's latest valid candidate and unmark what was marked; the run is locked.
+
+    The run's own validity plays no part: what is latest of an invalid run is latest again once it is restored.
+    """
+    here = (
+        evaluation.c.project_id == project_id,
+        evaluation.c.run_id == run_id,
+        evaluation.c.suite_id == suite_id,
+        evaluation.c.stage == stage,
+    )
+    newest = session.execute(
+        select(evaluation.c.id)
+        .where(
+            *here,
+            evaluation.c.purpose == Purpose.CANDIDATE.value,
+            evaluation.c.validity != Validity.INVALID.value,
+        )
+        .order_by(*newest_first())
+        .limit(1)
+    ).scalar_one_or_none()
+    is_newest = evaluation.c.id == newest if newest is not None else evaluation.c.id.is_(None)
+    session.execute(
+        update(evaluation)
+        .where(*here, evaluation.c.is_latest != is_newest)
+        .values(is_latest=is_newest)
+    )
+
+
+def set_validity(
+    session: Session, *, project_id: UUID, evaluation_id: UUID, validity: Validity, reason: str | None
+) -> None:
+    session.execute(
+        update(evaluation)
+        .where(evaluation.c.project_id == project_id, evaluation.c.id == evaluation_id)
+        .values(validity=validity.value, validity_reason=reason)
+    )
+
+
+def set_judged(
+    session: Session,
+    row: EvaluationRow,
+    *,
+    assessment: int,
+    gate: str,
+    judged_version: int,
+    weights_version: int,
+    causes: list[str],
+) -> None:
+    """Note what the newest assessment says."""
+    session.execute(
+        update(evaluation)
+        .where(evaluation.c.project_id == row.project_id, evaluation.c.id == row.id)
+        .values(
+            assessment=assessment,
+            gate=gate,
+            judged_version=judged_version,
+            weights_version=weights_version,
+            causes=causes,
+        )
+    )
+
+
+def boards_of_run(session: Session, *, project_id: UUID, run_id: UUID) -> list[tuple[UUID, str]]:
+    """(suite id, stage) wherever the run has a candidate."""
+    query = (
+        select(evaluation.c.suite_id, evaluation.c.stage)
+        .where(
+            evaluation.c.project_id == project_id,
+            evaluation.c.run_id == run_id,
+            evaluation.c.purpose == Purpose.CANDIDATE.value,
+        )
+        .distinct()
+        .order_by(evaluation.c.suite_id, evaluation.c.stage)
+    )
+    return [(suite_id, stage) for suite_id, stage in session.execute(query)]
+
+
+def load(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Evaluation]:
+    """The evaluations as the rules read them, with the validity of this moment."""
+    wanted = sorted(set(ids))
+    query = (
+        select(
+            evaluation,
+            run.c.key,
+            run.c.seed,
+            run.c.split_seeded,
+            run.c.validity.label("run_validity"),
+        )
+        .join(run, (run.c.project_id == evaluation.c.project_id) & (run.c.id == evaluation.c.run_id))
+        .where(evaluation.c.project_id == project_id, evaluation.c.id.in_(wanted))
+    )
+    rows = session.execute(query).mappings().all()
+    values = values_of(session, project_id=project_id, ids=wanted)
+    return {
+        row["id"]: Evaluation(
+            id=str(row["id"]),
+            run=row["key"],
+            position=Position(attempt=row["attempt"], step=row["step"], evaluation=str(row["id"])),
+            purpose=Purpose(row["purpose"]),
+            values=values[row["id"]],
+            stated=stated_from_document(row["stated"]),
+            loss=loss_from_document(row["loss"]),
+            seeded=row["seed"] is not None,
+            split_seeded=row["split_seeded"],
+            run_validity=Validity(row["run_validity"]),
+            validity=Validity(row["validity"]),
+        )
+        for row in rows
+    }
+
+
+def values_of(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> dict[UUID, tuple[Value, ...]]:
+    """Each evaluation's values by metric and group; an evaluation that has none is there too."""
+    columns = evaluation_value.c
+    wanted = sorted(set(ids))
+    query = (
+        select(
+            columns.evaluation_id, columns.metric, columns.group_name, columns.value, columns.n,
+            columns.stderr, columns.bound,
+        )
+        .where(columns.project_id == project_id, columns.evaluation_id.in_(wanted))
+        .order_by(columns.evaluation_id, columns.metric.collate("C"), columns.group_name.collate("C"))
+    )  # fmt: skip
+    found: dict[UUID, list[Value]] = {wanted_id: [] for wanted_id in wanted}
+    for evaluation_id, metric, group, value, n, stderr, bound in session.execute(query):
+        found[evaluation_id].append(
+            Value(metric=metric, group=group, value=value, n=n, stderr=stderr, bound=Bound(bound))
+        )
+    return {evaluation_id: tuple(values) for evaluation_id, values in found.items()}
+
+
+def stated_from_document(document: Mapping[str, Any]) -> Stated:
+    return Stated(n=document.get("n"), overall=_numbers(document.get("overall") or {}))
+
+
+def loss_from_document(document: Mapping[str, Any]) -> Loss:
+    return Loss(
+        train=number_from_json(document.get("train")),
+        val=number_from_json(document.get("val")),
+        total=number_from_json(document.get("total")),
+        parts=_numbers(document.get("parts") or {}),
+        weights=_numbers(document.get("weights") or {}),
+    )
+
+
+def _numbers(document: Mapping[str, Any]) -> dict[str, float]:
+    # Sorted, since jsonb has an order of its own and a sentence may name the first.
+    numbers = {name: number_from_json(value) for name, value in sorted(document.items())}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _one(session: Session, query: Select[Any]) -> EvaluationRow | None:
+    found = session.execute(query).mappings().first()
+    return None if found is None else EvaluationRow(**found)

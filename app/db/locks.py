@@ -1,0 +1,30 @@
+"""Locks on what has no row of its own, or no fair queue before it; all end with the transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+
+def key_of(kind: str, *parts: object) -> int:
+    """A number for Postgres' advisory locks; two things that share one by chance only wait for each other."""
+    name = "\0".join([kind, *map(str, parts)])
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def share(session: Session, key: int) -> None:
+    """Hold it together with others who share it, in the order in which all came."""
+    session.execute(select(func.pg_advisory_xact_lock_shared(key)))
+
+
+def own(session: Session, *keys: int) -> None:
+    """Hold each alone. Everybody who takes several takes them in the same order."""
+    for key in _sorted(keys):
+        session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def _sorted(keys: Iterable[int]) -> list[int]:
+    return sorted(set(keys))

@@ -1,0 +1,290 @@
+"""`truerun-server up`, run as people run it: as a program, ended by signals."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from tests.embedded.processes import postmaster
+
+PATIENCE_SECONDS = 60
+
+
+class Up:
+    """A running `truerun-server up` with its own data and its own configuration directory."""
+
+    def __init__(self, data_dir: Path, config_home: Path, **environ: str) -> None:
+        self.data_dir = data_dir
+        self.local_file = config_home / "truerun" / "local.json"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRUERUN_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "app.cli", "up"],
+            env={
+                **inherited,
+                "DATABASE_URL": "",
+                "TRUERUN_DATA_DIR": str(data_dir),
+                "TRUERUN_PORT": str(a_free_port()),
+                "XDG_CONFIG_HOME": str(config_home),
+                **environ,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # Like a job of an interactive shell, which Ctrl-C reaches as a group.
+            process_group=0,
+        )
+        self.output = ""
+
+    def ready(self) -> Self:
+        assert self.process.stdout is not None
+        while "Ctrl-C" not in self.output:
+            line = self.process.stdout.readline()
+            self.output += line
+            assert line, f"it ended: {self.output}"
+        return self
+
+    @property
+    def url(self) -> str:
+        return str(json.loads(self.local_file.read_text())["url"])
+
+    @property
+    def token(self) -> str:
+        return str(json.loads(self.local_file.read_text())["tokens"]["admin"])
+
+    def child(self, command: str) -> psutil.Process:
+        return next(each for each in psutil.Process(self.process.pid).children() if command in each.cmdline())
+
+    def everything(self) -> list[psutil.Process]:
+        first = postmaster(self.data_dir)
+        return psutil.Process(self.process.pid).children() + ([first] if first else [])
+
+    def press_ctrl_c(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def ended(self) -> int:
+        """Its exit status, when it has one; the rest of what it said is in `output` then."""
+        rest, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
+        self.output += rest
+        return self.process.returncode
+
+
+@pytest.fixture
+def up(data_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(**environ: str) -> Up:
+        started.append(Up(data_dir, tmp_path / "config", **environ))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.process.terminate()
+        each.process.communicate(timeout=PATIENCE_SECONDS)
+
+
+def a_free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def get(url: str, path: str, *, token: str | None = None) -> int:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        time.sleep(0.05)
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return all(not each.is_running() or each.status() == psutil.STATUS_ZOMBIE for each in processes)
+
+
+def test_it_serves_tells_the_client_where_and_ends_well_on_ctrl_c(up: Callable[..., Up]) -> None:
+    service = up().ready()
+    everything = service.everything()
+
+    assert service.url in service.output
+    assert get(service.url, "/readyz") == 200
+    assert get(service.url, "/api/v1/me", token=service.token) == 200
+    assert stat.S_IMODE(service.local_file.stat().st_mode) == 0o600
+    assert service.token not in service.output
+    assert len(everything) == 3
+
+    service.press_ctrl_c()
+
+    assert service.ended() == 0, service.output
+    assert "Traceback" not in service.output
+    assert all_gone(everything)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_other_ways_to_ask_it_to_stop_work_as_well(up: Callable[..., Up], number: signal.Signals) -> None:
+    service = up().ready()
+    everything = service.everything()
+
+    service.process.send_signal(number)
+
+    assert service.ended() == 0, service.output
+    assert all_gone(everything)
+
+
+def test_pressing_ctrl_c_again_and_again_does_not_break_off_the_stopping(up: Callable[..., Up]) -> None:
+    service = up().ready()
+    everything = service.everything()
+
+    while service.process.poll() is None:
+        service.press_ctrl_c()
+        time.sleep(0.01)
+
+    assert service.ended() == 0, service.output
+    assert all_gone(everything)
+
+
+def test_ctrl_c_while_starting_leaves_nothing_behind(up: Callable[..., Up]) -> None:
+    service = up()
+    wait_until(lambda: postmaster(service.data_dir) is not None)
+
+    service.press_ctrl_c()
+
+    assert service.ended() == 0, service.output
+    assert "Traceback" not in service.output
+    assert postmaster(service.data_dir) is None
+
+
+def test_a_taken_port_means_the_next_one(up: Callable[..., Up]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        service = up(TRUERUN_PORT=str(port)).ready()
+
+        assert urlsplit(service.url).port != port
+        assert get(service.url, "/readyz") == 200
+
+
+@pytest.mark.parametrize(("command", "name"), [("worker", "worker"), ("serve", "API")])
+def test_a_part_that_dies_is_named_and_the_rest_is_stopped(
+    up: Callable[..., Up], command: str, name: str
+) -> None:
+    service = up().ready()
+    everything = service.everything()
+
+    service.child(command).kill()
+
+    assert service.ended() == 1
+    assert f"the {name} ended unexpectedly (SIGKILL)" in service.output
+    assert all_gone(everything)
+
+
+def test_a_postgres_that_dies_is_named_and_the_rest_is_stopped(up: Callable[..., Up]) -> None:
+    service = up().ready()
+    everything = service.everything()
+    first = postmaster(service.data_dir)
+    assert first is not None
+
+    first.kill()
+
+    assert service.ended() == 1
+    assert "Postgres ended unexpectedly" in service.output
+    assert all_gone(everything)
+
+
+def test_when_it_is_killed_its_parts_end_and_the_last_one_stops_postgres(up: Callable[..., Up]) -> None:
+    service = up().ready()
+    everything = service.everything()
+
+    service.process.kill()
+
+    wait_until(lambda: all_gone(everything))
+
+
+def test_the_token_of_the_last_start_goes_on_working(up: Callable[..., Up]) -> None:
+    first = up().ready()
+    token = first.token
+    first.press_ctrl_c()
+    first.ended()
+
+    second = up().ready()
+
+    assert second.token == token
+    assert get(second.url, "/api/v1/me", token=token) == 200
+
+
+def test_a_token_that_no_longer_works_is_replaced(up: Callable[..., Up], tmp_path: Path) -> None:
+    left = tmp_path / "config" / "truerun" / "local.json"
+    left.parent.mkdir(parents=True)
+    left.write_text('{"url": "http://127.0.0.1:1", "tokens": {"admin": "tr_of_another_database"}}')
+
+    service = up().ready()
+
+    assert service.token != "tr_of_another_database"
+    assert get(service.url, "/api/v1/me", token=service.token) == 200
+
+
+def test_it_uses_the_postgres_it_is_given(up: Callable[..., Up], empty_database_url: str) -> None:
+    service = up(DATABASE_URL=empty_database_url).ready()
+
+    assert get(service.url, "/readyz") == 200
+    assert postmaster(service.data_dir) is None
+
+    service.press_ctrl_c()
+    assert service.ended() == 0, service.output
+
+
+def test_a_database_out_of_reach_is_told_in_a_sentence_without_the_password(up: Callable[..., Up]) -> None:
+    service = up(DATABASE_URL=f"postgresql://ana:very-secret@127.0.0.1:{a_free_port()}/truerun")
+
+    assert service.ended() == 1
+    assert "the database cannot be reached" in service.output
+    assert "Traceback" not in service.output
+    assert "very-secret" not in service.output
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        (
+            {"DATABASE_URL": "mysql://ana:very-secret@db/truerun"},
+            "DATABASE_URL: must be the address of a Postgres",
+        ),
+        ({"TRUERUN_PORT": "99999"}, "TRUERUN_PORT: Input should be less than or equal to 65535"),
+        ({"TRUERUN_DATA_DIR": "/proc/truerun"}, "/proc/truerun cannot be made"),
+        ({"TRUERUN_HOST": "192.0.2.1"}, "192.0.2.1"),
+    ],
+    ids=["database", "port", "directory", "host"],
+)
+def test_a_setting_that_cannot_be_used_is_named(
+    up: Callable[..., Up], environ: dict[str, str], said: str
+) -> None:
+    service = up(**environ)
+
+    assert service.ended() in (1, 2)
+    assert said in service.output
+    assert "Traceback" not in service.output
+    assert "very-secret" not in service.output
