@@ -14,6 +14,8 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 
+from app import demo as walk_through
+from app import logs
 from app.db import migrate as migrations
 from app.embedded import EmbeddedPostgresError
 from app.settings import Settings
@@ -46,6 +48,20 @@ def up() -> None:
 
 
 @cli.command()
+def demo() -> None:
+    """As `up`, and walk through a real regression that every average hid."""
+    settings = _settings()
+    with _told_in_a_sentence(), running_service(settings) as service:
+        try:
+            walk_through.show(service)
+            typer.echo()
+            _announce(service, wanted_port=settings.port)
+            service.keep_serving()
+        except KeyboardInterrupt:
+            typer.echo("\nStopping …")
+
+
+@cli.command()
 def serve(
     lifeline: Lifeline = None,
     bound_socket: Annotated[
@@ -56,6 +72,7 @@ def serve(
     import uvicorn
 
     with _told_in_a_sentence(), _ended_by_signal(lifeline), database(_settings()) as settings:
+        logs.configure(level=settings.log_level, style=settings.log_format)
         # The application is made by its factory, which reads the settings from the environment.
         os.environ["DATABASE_URL"] = settings.database_url or ""
         configuration = uvicorn.Config(
@@ -77,7 +94,8 @@ def worker(lifeline: Lifeline = None) -> None:
     with _told_in_a_sentence(), _ended_by_signal(lifeline), database(_settings()) as settings:
         from app.worker.main import run
 
-        run(settings)
+        logs.configure(level=settings.log_level, style=settings.log_format)
+        run(settings.database_url or "")
 
 
 @cli.command()

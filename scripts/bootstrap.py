@@ -38,6 +38,8 @@ STAMP = os.path.join(ENVIRONMENT, "truerun-environment")
 LOCKS = {"runtime": "requirements/server.txt", "dev": "requirements/dev.txt"}
 PACKAGES = (".", "client")
 
+SYSTEM_PIP_FILES = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf")
+
 UV_VERSION = "0.13.8"
 # By operating system and machine: the wheel's file name and its sha256.
 UV_WHEELS = {
@@ -312,8 +314,7 @@ def pip_setting(name: str) -> str:
         os.environ.get("PIP_CONFIG_FILE") or "",
         os.path.join(config_home, "pip", "pip.conf"),
         os.path.join(home, ".pip", "pip.conf"),
-        "/etc/xdg/pip/pip.conf",
-        "/etc/pip.conf",
+        *SYSTEM_PIP_FILES,
     ):
         parser = configparser.ConfigParser(interpolation=None)
         try:

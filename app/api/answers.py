@@ -292,7 +292,7 @@ class BoardChampionAnswer(Answer):
 
 class WorstAnswer(Answer):
     group: str
-    worsening: Number
+    worsening: Number | None
 
 
 class BoardItemAnswer(Answer):

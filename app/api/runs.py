@@ -18,9 +18,9 @@ from app.db.runs import RunRow
 from app.domain.access import Action
 from app.domain.evaluations import Validity
 from app.services import runs, validity
+from app.services.posted import MAX_VALUES
 
 router = a_router("runs")
-MAX_VALUES = 50_000
 
 
 @router.put("/projects/{project}/runs/{run_key}", responses={201: {"model": OpenedRunAnswer}})
@@ -137,15 +137,17 @@ def archive_run(session: SessionDep, actor: ActorDep, run_id: UUID, now: Now) ->
 def invalidate_run(session: SessionDep, actor: ActorDep, run_id: UUID, body: Invalidation, now: Now) -> RunAnswer:
     """Nothing of the run is believed any more: it leaves leaderboards and baselines, its gates close."""
     mark = Validity.SUSPECT if body.suspect else Validity.INVALID
-    validity.mark_run(session, actor, run_id=run_id, mark=mark, reason=body.reason, now=now)
-    return show_run(session, actor, run_id)
+    row = validity.mark_run(session, actor, run_id=run_id, mark=mark, reason=body.reason, now=now)
+    return _answered(session, row)
 
 
 @router.post("/runs/{run_id}/restore")
 def restore_run(session: SessionDep, actor: ActorDep, run_id: UUID, body: Verification, now: Now) -> RunAnswer:
     """Give back validity, never the crown."""
-    validity.mark_run(session, actor, run_id=run_id, mark=Validity.VALID, reason=body.reason, now=now)
-    return show_run(session, actor, run_id)
+    row = validity.mark_run(
+        session, actor, run_id=run_id, mark=Validity.VALID, reason=body.reason, now=now
+    )
+    return _answered(session, row)
 
 
 def _answered(session: Session, row: RunRow) -> RunAnswer:

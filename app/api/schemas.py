@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.services.posted import MAX_VALUES
 from app.api.numbers import Count, Name, Number, Reason, Whole
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
@@ -157,7 +158,7 @@ class PostEvaluation(_Body):
     step: Count | None = None
     attempt_id: UUID | None = None
     purpose: Literal["candidate", "progress"] = "candidate"
-    values: Annotated[list[ValueBody], Field(min_length=1, max_length=50_000)]
+    values: Annotated[list[ValueBody], Field(max_length=MAX_VALUES)] = []
     stated: StatedBody = StatedBody()
     loss: LossBody = LossBody()
     info: Document = {}

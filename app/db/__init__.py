@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from app.db.engine import Session, make_engine, session_factory
+from app.db.engine import Session, SessionFactory, make_engine, session_factory
 
-__all__ = ["Session", "make_engine", "session_factory"]
+__all__ = ["Session", "SessionFactory", "make_engine", "session_factory"]

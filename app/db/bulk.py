@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, Text, bindparam, cast, column, func, insert, literal, select
+from sqlalchemy import ColumnElement, Table, Text, bindparam, cast, column, func, insert, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session
 
@@ -23,11 +23,14 @@ def insert_columns(
     """
     if not any(len(values) for values in columns.values()):
         return
-    arrays, names, picked = [], [], []
+    arrays, names = [], []
+    picked: list[ColumnElement[Any]] = []
     for name, values in columns.items():
         kind = table.c[name].type
         if isinstance(kind, JSONB):
-            arrays.append(bindparam(f"{name}_", [dump_strictly(value) for value in values], type_=ARRAY(Text)))
+            arrays.append(
+                bindparam(f"{name}_", [dump_strictly(value) for value in values], type_=ARRAY(Text))
+            )
             names.append(column(name, Text))
             picked.append(cast(column(name, Text), JSONB))
         else:

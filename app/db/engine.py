@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-__all__ = ["Session", "make_engine", "session_factory"]
+__all__ = ["Session", "SessionFactory", "make_engine", "session_factory"]
+
+SessionFactory: TypeAlias = sessionmaker[Session]
 
 # One request holds one connection; uvicorn runs at most 40 plain endpoints at once.
 _POOL_SIZE = 10
@@ -67,7 +69,7 @@ def make_engine(
     return engine
 
 
-def session_factory(engine: Engine) -> sessionmaker[Session]:
+def session_factory(engine: Engine) -> SessionFactory:
     """Makes sessions; `factory.begin()` is one transaction that commits at the end of its block."""
     return sessionmaker(engine, autoflush=False, expire_on_commit=False)
 

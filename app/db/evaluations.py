@@ -13,18 +13,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.db import bulk
+from app.db.statements import loss_from_document, stated_from_document
 from app.db.tables import evaluation, evaluation_value, run
 from app.domain.evaluations import (
     Bound,
     Evaluation,
-    Loss,
     Position,
     Purpose,
-    Stated,
     Validity,
     Value,
 )
-from app.domain.record import number_from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +67,17 @@ class EvaluationRow:
         return Position(attempt=self.attempt, step=self.step, evaluation=str(self.id))
 
 
+def effective_validity(
+    of_run: tuple[str, str | None], of_evaluation: tuple[str, str | None]
+) -> tuple[str, str | None]:
+    """The worse of a run's and an evaluation's (validity, reason); the run's when they are equal."""
+    for validity in (Validity.INVALID, Validity.SUSPECT):
+        for found, reason in (of_run, of_evaluation):
+            if found == validity.value:
+                return found, reason
+    return Validity.VALID.value, None
+
+
 def newest_first() -> list[Any]:
     """Position.key() as SQL, in descending order; a UUID sorts like its text."""
     columns = evaluation.c
@@ -97,10 +106,18 @@ def insert_evaluation(session: Session, row: EvaluationRow, values: Sequence[Val
 
 
 def by_id(session: Session, *, project_id: UUID, evaluation_id: UUID) -> EvaluationRow | None:
-    query = select(evaluation).where(
-        evaluation.c.project_id == project_id, evaluation.c.id == evaluation_id
-    )
+    query = select(evaluation).where(evaluation.c.project_id == project_id, evaluation.c.id == evaluation_id)
     return _one(session, query)
+
+
+def by_ids(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> list[EvaluationRow]:
+    """Those of the project, by id."""
+    query = (
+        select(evaluation)
+        .where(evaluation.c.project_id == project_id, evaluation.c.id.in_(sorted(ids)))
+        .order_by(evaluation.c.id)
+    )
+    return [EvaluationRow(**row) for row in session.execute(query).mappings()]
 
 
 def everywhere(session: Session, evaluation_id: UUID) -> list[EvaluationRow]:
@@ -155,9 +172,7 @@ def mark_latest(session: Session, *, project_id: UUID, run_id: UUID, suite_id: U
     ).scalar_one_or_none()
     is_newest = evaluation.c.id == newest if newest is not None else evaluation.c.id.is_(None)
     session.execute(
-        update(evaluation)
-        .where(*here, evaluation.c.is_latest != is_newest)
-        .values(is_latest=is_newest)
+        update(evaluation).where(*here, evaluation.c.is_latest != is_newest).values(is_latest=is_newest)
     )
 
 
@@ -262,26 +277,6 @@ def values_of(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> dic
             Value(metric=metric, group=group, value=value, n=n, stderr=stderr, bound=Bound(bound))
         )
     return {evaluation_id: tuple(values) for evaluation_id, values in found.items()}
-
-
-def stated_from_document(document: Mapping[str, Any]) -> Stated:
-    return Stated(n=document.get("n"), overall=_numbers(document.get("overall") or {}))
-
-
-def loss_from_document(document: Mapping[str, Any]) -> Loss:
-    return Loss(
-        train=number_from_json(document.get("train")),
-        val=number_from_json(document.get("val")),
-        total=number_from_json(document.get("total")),
-        parts=_numbers(document.get("parts") or {}),
-        weights=_numbers(document.get("weights") or {}),
-    )
-
-
-def _numbers(document: Mapping[str, Any]) -> dict[str, float]:
-    # Sorted, since jsonb has an order of its own and a sentence may name the first.
-    numbers = {name: number_from_json(value) for name, value in sorted(document.items())}
-    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _one(session: Session, query: Select[Any]) -> EvaluationRow | None:

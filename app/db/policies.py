@@ -12,7 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.db.tables import policy
+from app.db.tables import evaluation, policy, run, suite
 from app.domain.policies import Policy, policy_from_document
 
 
@@ -27,6 +27,16 @@ class PolicyRow:
 
     def to_domain(self) -> Policy:
         return policy_from_document(self.document, version=self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestVerdict:
+    """Where a verdict stands; run and suite are keys."""
+
+    evaluation_id: UUID
+    run: str
+    suite: str
+    stage: str
 
 
 def insert_policy(
@@ -66,6 +76,25 @@ def newest(session: Session, project_id: UUID) -> Policy:
 def at(session: Session, project_id: UUID, version: int) -> Policy:
     """That version, which verdicts refer to and which never changes."""
     return _required(session, _select(project_id).where(policy.c.version == version)).to_domain()
+
+
+def latest_verdicts(session: Session, project_id: UUID, *, limit: int) -> list[LatestVerdict]:
+    """The newest of the project's latest candidate evaluations: those that leaderboards show."""
+    query = (
+        select(
+            evaluation.c.id.label("evaluation_id"),
+            run.c.key.label("run"),
+            suite.c.key.label("suite"),
+            evaluation.c.stage,
+        )
+        .select_from(evaluation)
+        .join(run, (run.c.project_id == evaluation.c.project_id) & (run.c.id == evaluation.c.run_id))
+        .join(suite, (suite.c.project_id == evaluation.c.project_id) & (suite.c.id == evaluation.c.suite_id))
+        .where(evaluation.c.project_id == project_id, evaluation.c.is_latest)
+        .order_by(evaluation.c.created_at.desc(), evaluation.c.id.desc())
+        .limit(limit)
+    )
+    return [LatestVerdict(**row) for row in session.execute(query).mappings()]
 
 
 def _select(project_id: UUID) -> Select[Any]:

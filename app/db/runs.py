@@ -99,19 +99,6 @@ def update_run(session: Session, row: RunRow) -> None:
     )
 
 
-def make_ineligible(session: Session, *, project_id: UUID, run_id: UUID) -> None:
-    """Take an archived run's rows from the leaderboards."""
-    session.execute(
-        update(leaderboard_row)
-        .where(
-            leaderboard_row.c.project_id == project_id,
-            leaderboard_row.c.run_id == run_id,
-            leaderboard_row.c.eligible,
-        )
-        .values(eligible=False)
-    )
-
-
 def attempt_number(session: Session, *, project_id: UUID, run_id: UUID, attempt_id: UUID) -> int | None:
     return session.execute(
         select(attempt.c.number).where(

@@ -56,7 +56,9 @@ def freeze_first(
         What is frozen now: these shares, or those of an evaluation that came before after all.
     """
     is_first = or_(suite.c.weights_evaluation_id.is_(None), suite.c.weights_evaluation_id > evaluation_id)
-    _freeze(session, project_id, suite_id, shares, evaluation_id, ~suite.c.weights_final & is_first, final=False)
+    _freeze(
+        session, project_id, suite_id, shares, evaluation_id, ~suite.c.weights_final & is_first, final=False
+    )
     return current(session, project_id=project_id, suite_id=suite_id)
 
 

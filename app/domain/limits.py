@@ -66,8 +66,7 @@ def _group_cells(
     values = pools.candidate.of(metric)
     for group in groups:
         value = values.get(group)
-        missing = "missing_group" if values and group not in pools.candidate.groups else "missing_metric"
-        yield group, value, None if value is not None else missing
+        yield group, value, None if value is not None else "missing_metric"
 
 
 def _cell_name(kind: ScopeKind, name: str | None) -> str:

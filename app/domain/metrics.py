@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from app.domain.names import name_problem, unknown_key
+from app.domain.names import field_part, name_problem, unknown_key
 from app.errors import InvalidInput
 
 
@@ -92,7 +92,7 @@ def resolve_metric(name: str, spec: str | Mapping[str, Any] | None) -> Metric:
         InvalidInput: Nothing says which direction is better, or the spec contradicts itself; the field is
             `metrics.<name>` or `metrics.<name>.<key>`.
     """
-    where = f"metrics.{name}"
+    where = f"metrics.{field_part(name)}"
     if problem := name_problem(name):
         raise InvalidInput(f"a metric's name {problem}", field=where)
     known = WELL_KNOWN.get(name)
@@ -106,7 +106,7 @@ def resolve_metric(name: str, spec: str | Mapping[str, Any] | None) -> Metric:
         raise InvalidInput('must be "lower", "higher", "limit" or an object', field=where)
     for key in spec:
         if key not in _KEYS:
-            raise InvalidInput(unknown_key(key, _KEYS), field=f"{where}.{key}")
+            raise InvalidInput(unknown_key(key, _KEYS), field=f"{where}.{field_part(key)}")
     return _checked(_merged(name, spec, known, where), where)
 
 
@@ -185,7 +185,7 @@ def _unit(value: object, where: str) -> str | None:
 def _groups(value: object, where: str) -> tuple[str, ...] | None:
     if value is None:
         return None
-    if not isinstance(value, list | tuple) or not value or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, list | tuple) or not value or any(map(name_problem, value)):
         raise InvalidInput("must be a list of group names, or left out for all groups", field=where)
     return tuple(dict.fromkeys(value))
 

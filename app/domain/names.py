@@ -22,6 +22,12 @@ def name_problem(name: object) -> str | None:
     return None
 
 
+def field_part(key: object) -> str:
+    """A key as part of a problem's field: printable and short, whatever was sent."""
+    text = str(key)
+    return (text if text.isprintable() else ascii(text)[1:-1])[:MAX_NAME_LENGTH]
+
+
 def unknown_key(key: object, known: Iterable[str]) -> str:
     """`unknown key 'rel_to'; did you mean rel_tol?`"""
     names = list(known)

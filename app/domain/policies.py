@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from app.domain.contradictions import contradictions
 from app.domain.policy import Combine, GapBand, Policy, PolicyRule, Scope, ScopeKind, Severity
-from app.domain.policy_documents import JSON_SCHEMA, policy_from_document, policy_to_document
+from app.domain.policy_documents import policy_from_document, policy_to_document
+from app.domain.policy_schema import JSON_SCHEMA
 from app.domain.policy_toml import TEMPLATES, policy_from_toml, policy_to_toml, template
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from app.domain.names import name_problem, unknown_key
+from app.domain.names import field_part, name_problem, unknown_key
 from app.domain.policy import Combine, GapBand, Policy, PolicyRule, Scope, ScopeKind, Severity
 from app.errors import InvalidInput, Problem
 
@@ -253,7 +253,7 @@ def _check_order(low: float | None, high: float | None, read: _Reader) -> None:
 
 def _unknown(table: Mapping[str, Any], known: Iterable[str], path: Path, found: Found) -> None:
     names = list(known)
-    found.extend(((*path, str(key)), unknown_key(key, names)) for key in table if key not in names)
+    found.extend(((*path, field_part(key)), unknown_key(key, names)) for key in table if key not in names)
 
 
 def _shown(value: object) -> str:
@@ -289,84 +289,3 @@ def _rule_document(rule: PolicyRule) -> dict[str, Any]:
     if rule.is_limit:
         document["severity"] = rule.severity.value
     return {key: value for key, value in document.items() if value is not None}
-
-
-def _optional(kind: str, text: str, **more: Any) -> dict[str, Any]:
-    return {"type": [kind, "null"], "description": text, **more}
-
-
-def _not_negative(text: str) -> dict[str, Any]:
-    return _optional("number", text, minimum=0)
-
-
-JSON_SCHEMA: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "Truerun policy",
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "rel_tol": _not_negative(
-            "How much worse still passes, as a share of the champion's distance to perfection."
-        ),
-        "abs_tol": _not_negative("How much worse still passes, in the metric's unit."),
-        "exceed": {
-            "enum": ["all", "any"],
-            "description": "Whether a regression exceeds all tolerances given, or any.",
-        },
-        "improve_tol": {
-            "type": "number",
-            "minimum": 0,
-            "description": "From which share on better is improved.",
-        },
-        "min_n": {"type": "integer", "minimum": 0, "description": "Fewest samples of a group to be judged."},
-        "zero_tol": {"type": "number", "minimum": 0, "description": "A scale up to this counts as zero."},
-        "volatile": {
-            "type": "array",
-            "items": {"type": "string", "minLength": 1},
-            "description": "Shell patterns of config keys that do not belong to a recipe.",
-        },
-        "gap": {
-            "type": ["object", "null"],
-            "additionalProperties": False,
-            "anyOf": [{"required": ["min"]}, {"required": ["max"]}, {"maxProperties": 0, "type": "null"}],
-            "description": "Where validation minus training loss should lie.",
-            "properties": {
-                "min": {"type": ["number", "null"]},
-                "max": {"type": ["number", "null"]},
-                "relative": {"type": "boolean", "description": "Divided by the validation loss."},
-                "required": {"type": "boolean"},
-            },
-        },
-        "rule": {
-            "type": "array",
-            "maxItems": MAX_RULES,
-            "items": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    "suite": _optional("string", "The suite it applies to; every suite when left out."),
-                    "metric": _optional("string", "The metric; a limit needs one."),
-                    "group": _optional("string", "One group."),
-                    "tier": _optional("string", "One tier's aggregate."),
-                    "each": {
-                        "type": ["boolean", "string"],
-                        "description": "true: every group; a tier: its groups.",
-                    },
-                    "overall": {"const": True, "description": "The overall."},
-                    "required": _optional("boolean", "Whether the gate depends on it."),
-                    "rel_tol": _not_negative("As above, for these cells."),
-                    "abs_tol": _not_negative("As above, for these cells."),
-                    "max": _optional("number", "Upper limit, inclusive, in the metric's unit."),
-                    "min": _optional("number", "Lower limit, inclusive, in the metric's unit."),
-                    "unit": _optional(
-                        "string", "Unit of the limit; another unit of the metric is not compared."
-                    ),
-                    "severity": {
-                        "enum": ["fail", "warn"],
-                        "description": "fail closes the gate, warn advises.",
-                    },
-                },
-            },
-        },
-    },
-}

@@ -90,7 +90,8 @@ def policy_from_toml(text: str, *, version: int = 0) -> Policy:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
+        # Besides its own errors tomllib lets a number of too many digits through.
         raise _broken(str(error)) from None
     except RecursionError:
         raise _broken("nested too deeply") from None

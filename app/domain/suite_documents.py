@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.domain.metrics import Metric, metric_to_document, resolve_metric
-from app.domain.names import name_problem, unknown_key
+from app.domain.names import field_part, name_problem, unknown_key
 from app.domain.suite import Group, Suite, is_reserved
 from app.errors import InvalidInput, Problem
 
@@ -53,7 +53,9 @@ def suite_from_document(
     if not isinstance(document, Mapping):
         raise InvalidInput("a suite is an object with groups and metrics")
     problems = [
-        Problem(field=str(name), message=unknown_key(name, _KEYS)) for name in document if name not in _KEYS
+        Problem(field=field_part(name), message=unknown_key(name, _KEYS))
+        for name in document
+        if name not in _KEYS
     ]
     texts = {name: _text(document.get(name), name, problems) for name in _TEXTS}
     groups = _read_groups(document.get("groups"), problems)
@@ -119,7 +121,7 @@ def _read_group(raw: object, where: str, problems: list[Problem]) -> Group:
         )
         return Group(name="")
     problems.extend(
-        Problem(field=f"{where}.{key}", message=unknown_key(key, _GROUP_KEYS))
+        Problem(field=f"{where}.{field_part(key)}", message=unknown_key(key, _GROUP_KEYS))
         for key in raw
         if key not in _GROUP_KEYS
     )

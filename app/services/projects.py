@@ -8,7 +8,6 @@ from uuid import UUID
 
 from app.db import Session, audit, policies
 from app.db import projects as db
-from app.db.audit import AuditRow
 from app.db.projects import ProjectCounts, ProjectRow
 from app.domain.access import Action, Actor, Role, may, require
 from app.domain.policies import policy_from_toml, policy_to_document, template
@@ -107,14 +106,6 @@ def list_projects(
     if actor.role is not Role.ADMIN:
         require(actor, Action.PROJECT_READ, project=actor.project, run=actor.run)
     return db.page(session, only=actor.project, limit=limit, after=after)
-
-
-def list_audit(
-    session: Session, actor: Actor, *, key: str, limit: int, before: int | None = None
-) -> list[AuditRow]:
-    """Who did what in the project, newest first; `before` is the last id of the page before."""
-    project = project_for(session, actor, key=key, action=Action.AUDIT_READ)
-    return audit.page(session, project_id=project.id, limit=limit, before=before)
 
 
 def ensure_project(

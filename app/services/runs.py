@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.db import Session, audit, run_lists, tokens
+from app.db import Session, audit, baselines, evaluations, leaderboards, outbox, run_lists, tokens
 from app.db import runs as db
 from app.db.run_lists import CONFIG_PREFIX, SORT_COLUMNS, RunFilter, RunPage, RunSort
 from app.db.runs import RunRow
 from app.domain.access import Action, Actor, require
 from app.errors import Conflict, InvalidInput, NotFound
+from app.services.announcements import leaderboard_changed
 from app.services.documents import checked_name, checked_tags, checked_text, storable
 from app.services.handshakes import OpenedRun, OpenRole, OpenRun, Status, open_run
 from app.services.projects import project_for
@@ -75,12 +76,16 @@ def edit_run(session: Session, actor: Actor, *, run_id: UUID, changes: EditRun, 
 def archive_run(session: Session, actor: Actor, *, run_id: UUID, now: datetime) -> RunRow:
     """Take a run from lists and leaderboards and close its tokens; archiving it twice changes nothing.
 
+    Locks: the run, every pointer it was ever champion of.
+
     Raises:
         Conflict: One of its evaluations is a champion.
     """
     row = _locked(session, run_for(session, actor, run_id=run_id, action=Action.RUN_ARCHIVE))
     if row.archived_at is not None:
         return row
+    # Nobody rolls back to this run's evaluations while we look.
+    baselines.lock_seats_of(session, project_id=row.project_id, run_id=row.id)
     seats = db.championships(session, project_id=row.project_id, run_id=row.id)
     if seats:
         raise Conflict(
@@ -89,8 +94,11 @@ def archive_run(session: Session, actor: Actor, *, run_id: UUID, now: datetime) 
         )
     archived = replace(row, archived_at=now, updated_at=now)
     db.update_run(session, archived)
-    db.make_ineligible(session, project_id=row.project_id, run_id=row.id)
+    leaderboards.follow_run(session, project_id=row.project_id, run_id=row.id)
     revoked = tokens.revoke_of_run(session, project_id=row.project_id, run_id=row.id, now=now)
+    boards = evaluations.boards_of_run(session, project_id=row.project_id, run_id=row.id)
+    messages = [leaderboard_changed(suite_id, stage) for suite_id, stage in boards]
+    outbox.write(session, project_id=row.project_id, messages=messages, now=now)
     _audit(session, actor, Action.RUN_ARCHIVE, archived, now, {"tokens_revoked": revoked})
     return archived
 

@@ -67,7 +67,7 @@ def create_from_post(
     run_id: UUID,
     suite_key: str,
     metrics: Mapping[str, Any] | None,
-    groups: Iterable[Mapping[str, Any]] | None,
+    groups: Iterable[Mapping[str, Any] | str] | None,
     metric_names: Iterable[str],
     group_names: Iterable[str],
     about: Mapping[str, str],
@@ -91,9 +91,9 @@ def create_from_post(
     specs = dict(metrics or {})
     for name in metric_names:
         specs.setdefault(name, None)
-    named = [dict(group) for group in groups or ()]
+    named: list[Mapping[str, Any] | str] = list(groups or ())
     if not named:
-        named = [{"name": name} for name in dict.fromkeys(group_names) if name != OVERALL]
+        named = [name for name in dict.fromkeys(group_names) if name != OVERALL]
     document = {
         **about,
         "groups": named,

@@ -30,10 +30,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
                 raise
         else:
             return listener
-    raise OSError(
-        errno.EADDRINUSE,
-        f"ports {port} to {port + ATTEMPTS - 1} on {host} are all taken; choose TRUERUN_PORT",
-    )
+    raise OSError(errno.EADDRINUSE, f"it and the {ATTEMPTS - 1} ports after it are taken")
 
 
 def local_url(listener: socket.socket) -> str:

@@ -65,14 +65,14 @@ def running_service(settings: Settings) -> Iterator[RunningService]:
     """The whole service for the length of a `with` block.
 
     Ctrl-C, SIGTERM and the terminal's end raise KeyboardInterrupt inside the block, also while starting. At its end the
-    API stops first, then the worker, then Postgres, if it is ours and nobody else uses it. Meanwhile further signals
-    are ignored, since each step ends by itself.
+    API stops first, then the worker, then Postgres, if it is ours and nobody else uses it. From then on further signals
+    are ignored, since each step ends by itself and the program is expected to end as well.
 
     Raises:
         ServiceFailed: A part did not start.
     """
     with contextlib.ExitStack() as parts:
-        parts.enter_context(_stop_signals_interrupt())
+        _let_stop_signals_interrupt()
         postgres, url = None, settings.database_url
         if url is None:
             postgres = parts.enter_context(embedded_postgres(settings.data_dir or default_data_dir()))
@@ -80,7 +80,13 @@ def running_service(settings: Settings) -> Iterator[RunningService]:
         migrate.upgrade(url)
         token = _admin_token(url, database_is_ours=postgres is not None)
 
-        listener = parts.enter_context(bound_socket(settings.host, settings.port))
+        try:
+            listener = parts.enter_context(bound_socket(settings.host, settings.port))
+        except OSError as error:
+            raise ServiceFailed(
+                f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
+                "choose others with TRUERUN_HOST and TRUERUN_PORT"
+            ) from error
         lifeline, held_end = os.pipe()
         parts.callback(os.close, held_end)
         environ = _environ(settings, port=listener.getsockname()[1])
@@ -166,23 +172,16 @@ def _is_ready(url: str) -> bool:
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@contextlib.contextmanager
-def _stop_signals_interrupt() -> Iterator[None]:
+def _let_stop_signals_interrupt() -> None:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         # One request to stop is enough; a second one must not break off the stopping.
         _ignore_stop_signals()
         raise KeyboardInterrupt
 
-    # nohup ignores the terminal's end, and so shall we under it.
-    heard = [
-        each for each in _STOP_SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN
-    ]
-    before = {each: signal.signal(each, interrupt) for each in heard}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    for each in _STOP_SIGNALS:
+        # nohup ignores the terminal's end, and so shall we under it.
+        if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, interrupt)
 
 
 def _ignore_stop_signals() -> None:

@@ -50,14 +50,18 @@ class Courier:
         self, evaluation: UUID, body: bytes, *, seconds: float = REQUEST_SECONDS
     ) -> tuple[Fate, Answer]:
         """Send one evaluation; the same id with the same body may be sent any number of times."""
-        answer = self._put(evaluation, body, seconds)
-        if answer.status == 401 and self._run_token is not None:
+        token = self._run_token
+        answer = self._put(evaluation, body, token, seconds)
+        if answer.status == 401 and token is not None:
             # The run token ran out or was revoked; the project's token fetches a new one.
             self._run_token = None
             result, introduction = self.introduce(seconds=seconds)
             if result is not Fate.ACCEPTED:
                 return result, introduction
-            answer = self._put(evaluation, body, seconds)
+            answer = self._put(evaluation, body, self._run_token, seconds)
+        elif answer.status == 403 and token is not None:
+            # A run token appends and creates nothing; a new suite needs the token that the user gave.
+            answer = self._put(evaluation, body, None, seconds)
         return fate(answer, EVALUATION), answer
 
     def report_status(self, *, seconds: float = REQUEST_SECONDS) -> Fate:
@@ -72,6 +76,6 @@ class Courier:
     def close(self) -> None:
         self._transport.close()
 
-    def _put(self, evaluation: UUID, body: bytes, seconds: float) -> Answer:
+    def _put(self, evaluation: UUID, body: bytes, token: str | None, seconds: float) -> Answer:
         path = f"/runs/{self.run_id}/evaluations/{evaluation}"
-        return self._transport.send("PUT", path, body=body, token=self._run_token, seconds=seconds)
+        return self._transport.send("PUT", path, body=body, token=token, seconds=seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -51,8 +52,6 @@ class Manners:
     @staticmethod
     def say(message: str) -> None:
         """One line for the user; goes where the host sends its warnings, by default to stderr."""
-        import logging
-
         # No handler is installed and no Python warning issued: under `-W error` that would raise into the
         # training.
         logging.getLogger("truerun").warning("truerun: %s", message)

@@ -144,10 +144,7 @@ class Sender:
         if self._hold is Hold.BACK_OFF:
             self._hold_until = 0.0
         elif self._hold is Hold.PARKED and self._is_held:
-            self._tell_waiting(self.trouble)
-        if self._closing_until is not None and self._hold_until > self._closing_until:
-            # Nothing will be tried before whoever closes has gone.
-            self._at_rest.set()
+            self._tell(self._waiting, self.trouble)
 
     def _idle_seconds(self) -> float | None:
         """None: nothing to do until there is news."""
@@ -156,11 +153,15 @@ class Sender:
         due = [item.not_before for item in self._waiting]
         if not self._courier.is_introduced:
             due.append(0.0 if self._waiting else self._introduced_at + SETTLING_SECONDS)
-        elif self._has_leftovers or (self._is_closing and not self._waiting):
+        elif not self._waiting if self._is_closing else self._has_leftovers:
             due.append(0.0)
         if not due:
             return None
-        return max(0.0, max(min(due), self._hold_until) - time.monotonic())
+        earliest = max(min(due), self._hold_until)
+        if self._closing_until is not None and earliest > self._closing_until:
+            # Nothing will be tried before whoever closes has gone.
+            self._at_rest.set()
+        return max(0.0, earliest - time.monotonic())
 
     def _step(self) -> None:
         """Send one thing, the most urgent first."""
@@ -175,10 +176,9 @@ class Sender:
                 self._introduce(courier)
         elif due is not None:
             self._deliver(courier, due)
-        elif self._waiting:
-            return
         elif self._is_closing:
-            self._say_goodbye(courier)
+            if not self._waiting:
+                self._say_goodbye(courier)
         elif self._has_leftovers and next(self._leftovers, self) is self:
             self._has_leftovers = False
 
@@ -190,7 +190,7 @@ class Sender:
         elif result is Fate.RETRY:
             self._back_off(answer)
         else:
-            self._park(f"the run was refused: {answer.reason}")
+            self._park(answer.reason)
 
     def _deliver(self, courier: Courier, item: Pending) -> None:
         try:
@@ -221,8 +221,13 @@ class Sender:
                 item,
                 verdicts.rejected(answer.reason, evaluation=str(item.evaluation), problem=answer.problem),
             )
+        elif result is Fate.PARKED and answer.status == 403:
+            # It is this evaluation that the token may not post: the others need not wait for it.
+            item.not_before = time.monotonic() + PARK_SECONDS
+            self._complain_parked(answer.reason)
+            self._tell([item], answer.reason)
         elif result is Fate.PARKED:
-            self._park(f"the service refused the credential or the request: {answer.reason}")
+            self._park(answer.reason)
         elif answer.status is not None and answer.status >= 500 and answer.retry_after is None:
             # Perhaps it is this one evaluation that the service cannot digest: the others need not wait for
             # it.
@@ -279,16 +284,20 @@ class Sender:
         self._fail(answer)
 
     def _park(self, reason: str) -> None:
-        self._hold, self._hold_until, self.trouble = Hold.PARKED, time.monotonic() + PARK_SECONDS, reason
-        self._manners.complain(
-            "parked", f"{reason}; everything is kept, the next try is in {PARK_SECONDS / 60:g} minutes"
-        )
-        self._tell_waiting(reason)
-        if self._is_closing:
-            self._at_rest.set()
+        self._hold, self._hold_until = Hold.PARKED, time.monotonic() + PARK_SECONDS
+        self.trouble = reason
+        self._complain_parked(reason)
+        self._tell(self._waiting, reason)
 
-    def _tell_waiting(self, reason: str) -> None:
-        for item in self._waiting:
+    def _complain_parked(self, reason: str) -> None:
+        minutes = f"{PARK_SECONDS / 60:g} minutes"
+        self._manners.complain(
+            "parked", f"refused: {reason}; everything is kept, the next try is in {minutes}"
+        )
+
+    @staticmethod
+    def _tell(items: list[Pending], reason: str) -> None:
+        for item in items:
             item.verdict = verdicts.unknown(f"not delivered yet: {reason}", evaluation=str(item.evaluation))
             item.settled.set()
 

@@ -1,8 +1,4 @@
-"""Create the verdict service: projects, runs, suites, policies, evaluations, champions, alerts, outbox.
-
-Revision ID: 0001
-Revises:
-"""
+"""Create the verdict service: projects, runs, suites, policies, evaluations, champions, alerts, outbox."""
 
 from __future__ import annotations
 
@@ -12,8 +8,6 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 # fmt: off
 TABLES = (

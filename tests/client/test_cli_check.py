@@ -193,6 +193,21 @@ def test_the_latest_candidate_counts_and_progress_never(service: FakeService) ->
     assert ask(service, "check", "run-6", "--suite", "heights-val", "--stage", "final") == 0
 
 
+def test_the_latest_valid_evaluation_counts_as_on_the_leaderboard(service: FakeService) -> None:
+    invalid = a_verdict("closed", evaluation=EVALUATION.replace("d5", "d9"), step=9000, validity="invalid")
+    valid = a_verdict("open")
+    offer(service, invalid, valid, listed=[{**invalid, "is_latest": False}, {**valid, "is_latest": True}])
+
+    assert ask(service, "check", "run-6") == 0
+
+
+def test_progress_alone_is_nothing_judged(service: FakeService) -> None:
+    progress = a_verdict("open", purpose="progress")
+    offer(service, progress, listed=[{**progress, "is_latest": False}])
+
+    assert ask(service, "check", "run-6") == 2
+
+
 def test_when_every_evaluation_is_invalid_the_newest_speaks(service: FakeService) -> None:
     older = a_verdict("open", evaluation=EVALUATION.replace("d5", "d4"), attempt=1, step=9000)
     newest = a_verdict("closed", attempt=2, step=None, validity="invalid")

@@ -164,6 +164,35 @@ def test_a_refused_credential_parks_and_nobody_waits_for_it(
     assert sum("truerun sync" in text for text in warnings) == 1
 
 
+def test_what_a_run_token_may_not_do_is_done_with_the_users_own(service: FakeService) -> None:
+    service.faults["evaluation"].append(problem(403, "role run may not do suite.create"))
+    run = a_run(service.url)
+
+    verdict = log(run)
+
+    assert verdict.gate == "open"
+    sent = [request for request in service.requests if "/evaluations/" in request.path]
+    tokens = [request.headers["authorization"] for request in sent]
+    assert tokens == ["Bearer trn_run_unet-64", f"Bearer {PROJECT_TOKEN}"]
+    assert sent[0].body == sent[1].body
+
+
+def test_an_evaluation_that_the_token_may_not_post_holds_up_no_other(
+    service: FakeService, spool: Path
+) -> None:
+    service.faults["evaluation"].extend([problem(403, "not this suite")] * 2)
+    run = a_run(service.url)
+
+    first, second = log(run), log(run)
+    began = time.monotonic()
+    run.finish()
+
+    assert (first.gate, second.gate) == ("unknown", "open")
+    assert "not this suite" in first.sentence
+    assert len(kept(spool)) == 1
+    assert time.monotonic() - began < 1
+
+
 def test_a_run_token_that_ran_out_is_exchanged(service: FakeService) -> None:
     run = a_run(service.url)
     log(run)
@@ -201,6 +230,20 @@ def test_a_run_token_that_ran_out_is_exchanged_for_a_changed_configuration_too(s
 
     assert verdict.gate == "open"
     assert service.runs["unet-64"]["config"] == {"lr": 3}
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_waiting_costs_no_processor_time(service: FakeService, status: int) -> None:
+    fault = problem(status, "not now")
+    fault.headers["retry-after"] = "60"
+    service.always["evaluation"] = fault
+    run = a_run(service.url)
+    log(run, timeout=0.3)
+
+    before = time.process_time()
+    time.sleep(0.5)
+
+    assert time.process_time() - before < 0.1
 
 
 def test_a_verdict_that_comes_late_can_be_asked_for_again(service: FakeService) -> None:

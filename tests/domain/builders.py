@@ -22,8 +22,6 @@ from app.domain.outcomes import Aggregate, Check, Rule, Verdict
 from app.domain.policies import Policy
 from app.domain.suites import Suite, suite_from_document
 
-Number = float | tuple[float, Bound]
-
 
 def a_suite(
     groups: Iterable[str | Mapping[str, Any]] = ("a", "b"),
@@ -43,11 +41,11 @@ def an_evaluation(
     *,
     metric: str = "mse",
     values: Iterable[Value] = (),
-    n: int | None | Mapping[str, int | None] = 100,
-    stderr: float | None | Mapping[str, float] = None,
+    n: int | Mapping[str, int | None] | None = 100,
+    stderr: float | Mapping[str, float] | None = None,
     bounds: Mapping[str, Bound] | None = None,
     run: str = "run-6",
-    id: str = "candidate",
+    id: str = "candidate",  # noqa: A002
     attempt: int = 1,
     step: int | None = 1,
     purpose: Purpose = Purpose.CANDIDATE,

@@ -343,7 +343,8 @@ def test_overall_value_is_the_servers_own_number() -> None:
 
     pooled, stated = (overall_value(suite, evaluation, name) for name in ("mse", "r2"))
 
-    assert pooled is not None and stated is not None
+    assert pooled is not None
+    assert stated is not None
     assert (pooled.value, pooled.n, pooled.bound) == (2.0, 200, Bound.EXACT)
     assert (stated.value, stated.bound) == (0.9, Bound.EXACT)
     assert overall_value(suite, evaluation, "unknown") is None

@@ -128,7 +128,7 @@ def folded(
 def an_alert(**changes: object) -> AlertState:
     opened = folded(None, 1, a_draft())
     assert opened is not None
-    return replace(opened, **changes)  # type: ignore[arg-type]
+    return replace(opened, **changes)
 
 
 def test_a_first_failure_opens_an_alert() -> None:

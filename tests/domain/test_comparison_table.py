@@ -327,6 +327,17 @@ def test_a_group_that_the_suite_no_longer_lists_is_not_asked_for() -> None:
     assert verdict.gate is Gate.OPEN
 
 
+def test_a_suite_that_stops_listing_groups_still_asks_for_those_of_the_champion() -> None:
+    champion = an_evaluation({"a": 1.0, "b": 1.0})
+
+    verdict = a_verdict(
+        an_evaluation({"a": 1.0}), champion, suite=a_suite((), version=2), champion_suite=a_suite()
+    )
+
+    assert check_of(verdict, "b").reason == "missing_group"
+    assert verdict.gate is Gate.CLOSED
+
+
 def test_without_a_champion_every_value_waits_for_one() -> None:
     verdict = a_verdict(an_evaluation({"a": 1.0, "b": 1.0}))
 

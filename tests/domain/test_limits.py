@@ -33,7 +33,7 @@ EACH_EASY = Scope(kind=ScopeKind.EACH, name="easy")
 
 
 def a_limit(metric: str = "mse", scope: Scope | None = None, **more: object) -> PolicyRule:
-    return PolicyRule(metric=metric, scope=scope, **more)  # type: ignore[arg-type]
+    return PolicyRule(metric=metric, scope=scope, **more)
 
 
 def limits_of(
@@ -137,7 +137,7 @@ def test_a_missing_required_limit_holds_a_gate_that_would_open() -> None:
 def test_each_asks_for_every_group_that_the_suite_lists() -> None:
     found = limits_of(an_evaluation({"a": 0.1, "b": 0.1}), a_limit(scope=EACH, max=1.0))
 
-    assert found["c"] == (Outcome.NOT_EVALUATED, "missing_group")
+    assert found["c"] == (Outcome.NOT_EVALUATED, "missing_metric")
 
 
 def test_a_whole_that_lacks_a_group_is_not_the_whole() -> None:
@@ -234,8 +234,10 @@ def test_lower_limits_on_tiers_contradict_a_lower_overall_and_the_arithmetic_is_
     found = contradictions(Policy(rules=rules), a_suite(THREE_TIERS))
 
     assert found == (
-        "suite, mse: 33.3 % · (easy ≥ 0) + 33.3 % · (medium ≥ 0.2) + 33.3 % · (hard ≥ 0.7) "
-        "give overall ≥ 0.3, above its limit 0.28",
+        (
+            "suite, mse: 33.3 % · (easy ≥ 0) + 33.3 % · (medium ≥ 0.2) + 33.3 % · (hard ≥ 0.7) "
+            "give overall ≥ 0.3, above its limit 0.28"
+        ),
     )
 
 

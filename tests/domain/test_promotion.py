@@ -47,7 +47,7 @@ def decided(
 
 
 def a_champion(groups: dict[str, float] | None = None, **more: object) -> Evaluation:
-    return an_evaluation(groups or BOTH, id="champion", run="run-2", **more)  # type: ignore[arg-type]
+    return an_evaluation(groups or BOTH, id="champion", run="run-2", **more)
 
 
 def codes(decision: Decision) -> list[str]:
@@ -135,8 +135,8 @@ def test_after_another_dataset_split_or_protocol_the_next_promotion_is_a_bootstr
 
     assert needs_bootstrap(former, new)
     sides = {"candidate": an_evaluation(BOTH), "champion": a_champion(), "suite": new, "champion_suite": old}
-    assert codes(decided(EventKind.PROMOTE, **sides)) == ["no_champion"]  # type: ignore[arg-type]
-    assert codes(decided(EventKind.BOOTSTRAP, **sides)) == []  # type: ignore[arg-type]
+    assert codes(decided(EventKind.PROMOTE, **sides)) == ["no_champion"]
+    assert codes(decided(EventKind.BOOTSTRAP, **sides)) == []
 
 
 def test_other_weights_or_labels_need_no_bootstrap() -> None:

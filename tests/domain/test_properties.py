@@ -53,7 +53,7 @@ def tolerances(draw: st.DrawFn, *, ordinary: bool = False) -> Tolerances:
 
 @st.composite
 def evaluations(
-    draw: st.DrawFn, numbers: st.SearchStrategy[float] = ANY, id: str = "candidate"
+    draw: st.DrawFn, numbers: st.SearchStrategy[float] = ANY, name: str = "candidate"
 ) -> Evaluation:
     """Any subset of the groups, each with any value, n, standard error and bound."""
     values = tuple(
@@ -67,7 +67,7 @@ def evaluations(
         )
         for group in draw(st.lists(st.sampled_from(GROUPS), unique=True))
     )
-    return replace(an_evaluation(id=id), values=values)
+    return replace(an_evaluation(id=name), values=values)
 
 
 def numbers_of(verdict: Verdict) -> list[float | None]:
@@ -200,7 +200,7 @@ def test_exactly_the_limit_is_never_beyond_it(x: float, share: float) -> None:
 # Whole verdicts.
 
 
-@given(candidate=evaluations(), champion=evaluations(id="champion"))
+@given(candidate=evaluations(), champion=evaluations(name="champion"))
 @settings(STEADY, max_examples=300)
 def test_any_two_evaluations_have_a_verdict_that_adds_up(candidate: Evaluation, champion: Evaluation) -> None:
     verdict = a_verdict(candidate, champion, suite=a_suite(GROUPS))
@@ -223,7 +223,7 @@ def test_any_two_evaluations_have_a_verdict_that_adds_up(candidate: Evaluation, 
 
 @given(
     candidate=evaluations(ORDINARY),
-    champion=evaluations(ORDINARY, id="champion"),
+    champion=evaluations(ORDINARY, name="champion"),
     group=st.sampled_from(GROUPS),
     bad=st.sampled_from([math.nan, math.inf, -math.inf]),
 )
@@ -238,7 +238,7 @@ def test_what_is_not_finite_in_a_required_value_never_opens_a_gate(
         assert a_verdict(spoilt, holder, suite=a_suite(GROUPS)).gate is Gate.CLOSED
 
 
-@given(candidate=evaluations(), champion=evaluations(id="champion"), seed=st.integers(0, 2**32))
+@given(candidate=evaluations(), champion=evaluations(name="champion"), seed=st.integers(0, 2**32))
 @STEADY
 def test_the_order_of_groups_does_not_matter(candidate: Evaluation, champion: Evaluation, seed: int) -> None:
     def shuffled(evaluation: Evaluation) -> Evaluation:
@@ -288,7 +288,7 @@ def test_scaling_a_metric_with_its_limits_and_zero_tol_changes_no_verdict(
     assert gist(verdict(2.0**power)) == gist(verdict(1.0))
 
 
-@given(candidate=evaluations(), champion=evaluations(id="champion"))
+@given(candidate=evaluations(), champion=evaluations(name="champion"))
 @STEADY
 def test_the_same_input_has_the_same_verdict(candidate: Evaluation, champion: Evaluation) -> None:
     inputs = AssessmentInput(

@@ -34,13 +34,13 @@ def same(a: object, b: object) -> bool:
 def test_checks_aggregates_and_lines_come_back_unchanged() -> None:
     for name, verdict in test_sentences.cases().items():
         for check in verdict.checks:
-            assert same(check_from_document(strict(check_to_document(check))), check), name  # type: ignore[arg-type]
+            assert same(check_from_document(strict(check_to_document(check))), check), name
         for aggregate in verdict.aggregates:
-            found = aggregate_from_document(strict(aggregate_to_document(aggregate)))  # type: ignore[arg-type]
+            found = aggregate_from_document(strict(aggregate_to_document(aggregate)))
             assert same(found, aggregate), name
         for draft in drafts_from(verdict, "r", "s", "final"):
             for line in draft.lines:
-                assert same(line_from_document(strict(line_to_document(line))), line), name  # type: ignore[arg-type]
+                assert same(line_from_document(strict(line_to_document(line))), line), name
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_checks_aggregates_and_lines_come_back_unchanged() -> None:
 )
 def test_numbers_that_are_not_finite_travel_as_words(x: float | None, document: object) -> None:
     assert number_to_json(x) == document
-    assert same(number_from_json(document), x)  # type: ignore[arg-type]
+    assert same(number_from_json(document), x)
 
 
 def test_another_word_is_no_number() -> None:

@@ -1,4 +1,4 @@
-"""Team B's run 6 against run 2: celebrated by every mean, three times worse on easy codes, and not even its sums add up."""
+"""Team B's run 6 against run 2: better by every mean, three times worse on easy codes, and its sums do not add up."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def a_run(column_name: str, rows_column: str, **more: object) -> Evaluation:
     )
     key = "run-2" if column_name == "run2" else "run-6"
     position = Position(attempt=1, step=1200, evaluation=key)
-    return Evaluation(id=key, run=key, position=position, values=values, **more)  # type: ignore[arg-type]
+    return Evaluation(id=key, run=key, position=position, values=values, **more)
 
 
 RUN_2 = a_run("run2", "run2_rows")
@@ -147,7 +147,8 @@ def test_the_aggregates_are_the_computed_ones() -> None:
 def test_counts_and_overall_do_not_reconcile() -> None:
     count, overall = finding(verdict(), Rule.COUNT), finding(verdict(), Rule.OVERALL)
 
-    assert count is not None and overall is not None
+    assert count is not None
+    assert overall is not None
     assert (count.reason, count.detail) == ("count_mismatch", {"stated": 421_200, "groups": 374_400})
     assert overall.reason == "overall_mismatch"
     assert overall.detail["stated"] == 0.181483
@@ -161,7 +162,8 @@ def test_with_the_counts_that_a_medium_group_must_have_had_both_reconcile() -> N
     found = assess(AssessmentInput(suite=heights(), candidate=mended, champion=champion, policy=policy()))
 
     count, overall = finding(found, Rule.COUNT), finding(found, Rule.OVERALL)
-    assert count is not None and overall is not None
+    assert count is not None
+    assert overall is not None
     assert (count.outcome, overall.outcome) == (Outcome.PASS, Outcome.PASS)
     assert overall.detail["groups"] == pytest.approx(0.1813, abs=5e-5)
 
@@ -197,8 +199,8 @@ def test_run_2_waits_for_a_champion_and_may_be_bootstrapped_with_a_reason() -> N
 
     assert alone.gate is Gate.CLOSED  # its overall of 0.507 is above 0.374
     kwargs = {"verdict": alone, "candidate": RUN_2, "champion": None, "suite": heights(), "policy": policy()}
-    refused = decide(EventKind.BOOTSTRAP, reason=" ", **kwargs)  # type: ignore[arg-type]
-    allowed = decide(EventKind.BOOTSTRAP, reason="the only one we have", **kwargs)  # type: ignore[arg-type]
+    refused = decide(EventKind.BOOTSTRAP, reason=" ", **kwargs)
+    allowed = decide(EventKind.BOOTSTRAP, reason="the only one we have", **kwargs)
     assert not refused.allowed
     assert [check.group for check in refused.unmet] == ["overall"]
     assert allowed.allowed

@@ -12,7 +12,7 @@ from app.db.tables import project, sink
 from app.domain.access import Action, Actor, Role
 from app.domain.policies import policy_from_toml, template
 from app.errors import Conflict, Forbidden, InvalidInput, NotFound
-from app.services.projects import create_project, list_audit, list_projects, project_for, show_project
+from app.services.projects import create_project, list_projects, project_for, show_project
 from tests.services.world import ADMIN, NOW, World, a_project, a_world, somebody
 
 
@@ -124,19 +124,6 @@ def test_an_admin_sees_every_project_page_by_page_and_others_their_own(world: Wo
     assert keys(ADMIN, limit=2) == ["C", "a"]
     assert keys(ADMIN, limit=2, after="a") == ["b"]
     assert keys(somebody(Role.VIEWER, b)) == ["b"]
-
-
-def test_maintainers_read_who_did_what(world: World) -> None:
-    mine = a_project(world, "mine")
-
-    def read(role: Role) -> list[str]:
-        with world.transaction() as session:
-            return [row.action for row in list_audit(session, somebody(role, mine), key="mine", limit=10)]
-
-    assert read(Role.MAINTAINER) == ["project.create"]
-    for role in (Role.VIEWER, Role.REPORTER):
-        with pytest.raises(Forbidden):
-            read(role)
 
 
 def test_a_fresh_project_counts_nothing(world: World) -> None:

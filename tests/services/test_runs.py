@@ -6,26 +6,36 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
-from app.db import Session, runs, suites
+from app.db import Session, runs
+from app.db.outbox import Topic
 from app.db.run_lists import RunFilter
 from app.db.runs import RunRow
-from app.db.tables import baseline, evaluation, leaderboard_row
+from app.db.tables import leaderboard_row, outbox_message
 from app.domain.access import Action, Actor, Role
+from app.domain.promotion import EventKind
 from app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from app.services.runs import (
     EditRun,
-    OpenedRun,
     Status,
     archive_run,
     edit_run,
     list_runs,
     run_for,
 )
-from app.services.suites import put_suite
 from app.services.tokens import authenticate
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world, somebody
+from tests.services.world import (
+    ADMIN,
+    NOW,
+    World,
+    a_project,
+    a_run,
+    a_world,
+    an_evaluation,
+    crowning,
+    somebody,
+)
 
 
 @pytest.fixture
@@ -43,75 +53,6 @@ def archiving(run_id: UUID, actor: Actor = ADMIN) -> Callable[[Session], RunRow]
     return lambda session: archive_run(session, actor, run_id=run_id, now=NOW)
 
 
-def crown(session: Session, opened: OpenedRun, *, is_champion: bool) -> None:
-    """An evaluation of the run with one leaderboard row, champion of suite val or not."""
-    suite = suites.newest(session, project_id=opened.project_id, key="val")
-    assert suite is not None
-    ids = {"project_id": opened.project_id, "run_id": opened.run_id, "suite_id": suite.id, "suite_version": 1}
-    evaluation_id = uuid4()
-    session.execute(
-        insert(evaluation).values(
-            **ids,
-            id=evaluation_id,
-            stage="final",
-            attempt=1,
-            purpose="candidate",
-            digest=b"",
-            stated={},
-            loss={},
-            info={},
-            validity="valid",
-            assessment=1,
-            gate="open",
-            judged_version=0,
-            is_latest=True,
-            created_at=NOW,
-            created_by="a test",
-        )
-    )
-    session.execute(
-        insert(leaderboard_row).values(
-            **ids,
-            evaluation_id=evaluation_id,
-            stage="final",
-            metric="mse",
-            group_name="overall",
-            cell=b"c",
-            recipe=b"r",
-            value=1.0,
-            bound="exact",
-            sort_class=0,
-            sort_key=1.0,
-            is_latest=True,
-            eligible=True,
-        )
-    )
-    if is_champion:
-        session.execute(
-            insert(baseline).values(
-                project_id=opened.project_id,
-                suite_id=suite.id,
-                stage="final",
-                version=1,
-                evaluation_id=evaluation_id,
-            )
-        )
-
-
-def a_suite(world: World) -> None:
-    world.run(
-        lambda session: put_suite(
-            session,
-            ADMIN,
-            project_key="burgers",
-            suite_key="val",
-            document={"metrics": {"mse": None}},
-            now=NOW,
-            new_id=uuid4,
-        )
-    )
-
-
 def listed(world: World, *, archived: bool | None = False) -> list[str]:
     where = RunFilter(archived=archived)
     with world.transaction() as session:
@@ -121,7 +62,7 @@ def listed(world: World, *, archived: bool | None = False) -> list[str]:
 
 def board(world: World, column: Any) -> list[Any]:
     with world.transaction() as session:
-        return list(session.execute(select(column)).scalars())
+        return list(session.execute(select(column).order_by(*column.table.primary_key)).scalars())
 
 
 def test_an_edit_changes_what_it_names_and_leaves_one_trace(world: World) -> None:
@@ -223,27 +164,27 @@ def test_a_run_token_finds_its_own_run_and_learns_of_no_other(world: World) -> N
 
 def test_archiving_takes_a_run_from_lists_and_boards_and_closes_its_tokens(world: World) -> None:
     project = a_project(world)
-    a_suite(world)
+    an_evaluation(world, "unet", {"a": 0.1})
     opened = a_run(world, "unet")
-    world.run(lambda session: crown(session, opened, is_champion=False))
+    tokens = [action for action, _ in world.audit(project.id)].count("run.reattach") + 1
 
     world.run(archiving(opened.run_id))
     world.run(archiving(opened.run_id))
 
-    assert board(world, leaderboard_row.c.eligible) == [False]
+    assert set(board(world, leaderboard_row.c.eligible)) == {False}
+    assert board(world, outbox_message.c.topic)[-1] == Topic.LEADERBOARD_CHANGED
     assert listed(world) == []
     assert listed(world, archived=True) == listed(world, archived=None) == ["unet"]
     assert world.run(lambda session: authenticate(session, opened.run_token or "", now=NOW)) is None
     assert world.audit(project.id)[-1] == ("run.archive", "run unet")
     assert world.audit(project.id).count(("run.archive", "run unet")) == 1
-    assert world.audit_rows(project.id)[-1].detail == {"tokens_revoked": 1}
+    assert world.audit_rows(project.id)[-1].detail == {"tokens_revoked": tokens}
 
 
 def test_a_champion_is_never_archived(world: World) -> None:
     project = a_project(world)
-    a_suite(world)
+    world.run(crowning(an_evaluation(world, "unet", {"a": 0.1})))
     opened = a_run(world, "unet")
-    world.run(lambda session: crown(session, opened, is_champion=True))
     before = world.audit(project.id)
 
     with pytest.raises(Conflict, match="roll back") as caught:
@@ -256,27 +197,48 @@ def test_a_champion_is_never_archived(world: World) -> None:
 
 def test_a_run_that_is_being_crowned_is_not_archived_meanwhile(world: World) -> None:
     a_project(world)
-    a_suite(world)
+    evaluation_id = an_evaluation(world, "unet", {"a": 0.1})
     opened = a_run(world, "unet")
 
-    def promote(session: Session) -> None:
-        runs.lock(session, project_id=opened.project_id, run_id=opened.run_id)
-        crown(session, opened, is_champion=True)
+    _, refused = world.behind(crowning(evaluation_id), archiving(opened.run_id))
 
-    _, refused = world.behind(promote, archiving(opened.run_id))
+    assert isinstance(refused, Conflict)
 
+
+def test_a_run_that_is_being_rolled_back_to_is_not_archived_meanwhile(world: World) -> None:
+    a_project(world)
+    world.run(crowning(an_evaluation(world, "first", {"a": 0.1})))
+    better = an_evaluation(world, "second", {"a": 0.05}, minutes=1)
+    world.run(crowning(better, kind=EventKind.PROMOTE, expected_version=1))
+    opened = a_run(world, "first")
+    back = crowning(None, kind=EventKind.ROLLBACK, expected_version=2)
+
+    _, refused = world.behind(back, archiving(opened.run_id))
+
+    assert isinstance(refused, Conflict)
+
+
+def test_nobody_rolls_back_to_a_run_that_is_being_archived(world: World) -> None:
+    a_project(world)
+    world.run(crowning(an_evaluation(world, "first", {"a": 0.1})))
+    better = an_evaluation(world, "second", {"a": 0.05}, minutes=1)
+    world.run(crowning(better, kind=EventKind.PROMOTE, expected_version=1))
+    opened = a_run(world, "first")
+    back = crowning(None, kind=EventKind.ROLLBACK, expected_version=2)
+
+    archived, refused = world.behind(archiving(opened.run_id), back)
+
+    assert archived.archived_at is not None
     assert isinstance(refused, Conflict)
 
 
 def test_a_changed_recipe_reaches_the_leaderboards(world: World) -> None:
     a_project(world)
-    a_suite(world)
-    opened = a_run(world, "unet")
-    world.run(lambda session: crown(session, opened, is_champion=False))
+    an_evaluation(world, "unet", {"a": 0.1})
 
-    a_run(world, "unet", config={"lr": 2})
+    opened = a_run(world, "unet", config={"lr": 2})
 
     with world.transaction() as session:
         row = runs.by_id(session, opened.run_id)
     assert row is not None
-    assert board(world, leaderboard_row.c.recipe) == [row.recipe]
+    assert set(board(world, leaderboard_row.c.recipe)) == {row.recipe}

@@ -44,7 +44,7 @@ def posting(
     *,
     run: UUID | None = None,
     metrics: Mapping[str, Any] | None = None,
-    groups: list[dict[str, Any]] | None = None,
+    groups: list[dict[str, Any] | str] | None = None,
     metric_names: tuple[str, ...] = ("mse",),
     group_names: tuple[str, ...] = (),
     **about: str,
@@ -257,11 +257,11 @@ def test_a_first_post_brings_its_suite_with_it(world: World) -> None:
 
 def test_a_first_post_that_lists_groups_is_taken_at_its_word(world: World) -> None:
     project = a_project(world)
-    groups = [{"name": "a", "tier": "easy", "weight": 1}]
+    groups: list[dict[str, Any] | str] = [{"name": "a", "tier": "easy"}, "c"]
 
     row = world.run(posting(ADMIN, project.id, groups=groups, group_names=("a", "b")))
 
-    assert row.to_domain().groups == (Group(name="a", tier="easy", weight=1.0),)
+    assert row.to_domain().groups == (Group(name="a", tier="easy"), Group(name="c"))
 
 
 def test_a_first_post_with_an_unknown_metric_is_told_what_to_say(world: World) -> None:

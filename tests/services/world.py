@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,10 +16,15 @@ from sqlalchemy.orm import sessionmaker
 
 from app.db import Session, make_engine
 from app.db.audit import SERVER
+from app.db.baselines import EventRow
 from app.db.projects import ProjectRow
 from app.db.tables import audit_event
 from app.domain.access import Actor, Role
+from app.domain.evaluations import Purpose, Value
+from app.domain.promotion import EventKind
 from app.errors import TruerunError
+from app.services.baselines import record_event
+from app.services.evaluations import PostedEvaluation, record_evaluation
 from app.services.projects import create_project
 from app.services.runs import OpenedRun, OpenRun, open_run
 
@@ -132,4 +137,52 @@ def somebody(role: Role, project: ProjectRow | None = None, *, run: UUID | None 
         token=uuid4(),
         project=project.id if project else None,
         run=run,
+    )
+
+
+def an_evaluation(
+    world: World,
+    run: str,
+    groups: Mapping[str, float],
+    *,
+    minutes: int = 0,
+    purpose: Purpose = Purpose.CANDIDATE,
+) -> UUID:
+    """An evaluation of a run's next attempt on suite val, so many minutes after noon.
+
+    Args:
+        groups: Mean squared errors by group, of 100 samples each.
+    """
+    evaluation_id = UUID(int=(minutes << 64) + uuid4().int % 2**64)
+    opened = a_run(world, run)
+    values = tuple(Value(metric="mse", group=group, value=value, n=100) for group, value in groups.items())
+    world.run(
+        lambda session: record_evaluation(
+            session,
+            ADMIN,
+            run_id=opened.run_id,
+            evaluation_id=evaluation_id,
+            posted=PostedEvaluation(suite="val", values=values, purpose=purpose),
+            now=NOW + timedelta(minutes=minutes),
+            new_id=uuid4,
+        )
+    )
+    return evaluation_id
+
+
+def crowning(
+    evaluation_id: UUID | None, *, kind: EventKind = EventKind.BOOTSTRAP, expected_version: int = 0
+) -> Callable[[Session], EventRow]:
+    """Make the evaluation champion of suite val (or, without one, roll back)."""
+    return lambda session: record_event(
+        session,
+        ADMIN,
+        project_key="burgers",
+        suite_key="val",
+        stage="final",
+        kind=kind,
+        evaluation_id=evaluation_id,
+        expected_version=expected_version,
+        reason="a test",
+        now=NOW,
     )

@@ -9,14 +9,14 @@ from typing import Any
 from truerun.cli.exits import Refused, UsageError
 from truerun.cli.find import find_one_evaluation, project_path, segment
 from truerun.cli.output import Output
-from truerun.cli.service import Service
+from truerun.cli.service import PAGE, Service
 from truerun.cli.text import change, number, visible
 
 
 def leaderboard(args: argparse.Namespace, service: Service, out: Output) -> int:
-    query: dict[str, Any] = {"stage": args.stage, "limit": args.limit}
+    query: dict[str, Any] = {"stage": args.stage, "limit": min(args.limit, PAGE)}
     query |= {name: value for name in ("metric", "group") if (value := getattr(args, name)) is not None}
-    query |= {"tags": ",".join(args.tag)} if args.tag else {}
+    query |= {"tags": args.tag} if args.tag else {}
     query |= {"rows": "evaluations"} if args.evaluations else {}
     query |= {"ineligible": "true"} if args.ineligible else {}
     path = f"{project_path(args.project, service)}/suites/{segment(args.suite)}/leaderboard"
@@ -26,7 +26,7 @@ def leaderboard(args: argparse.Namespace, service: Service, out: Output) -> int:
     if args.csv:
         out.raw(service.text(path, {**query, "format": "csv"}))
         return 0
-    board = service.get(path, query)
+    board = _board(path, query, args.limit, service)
     if out.as_json:
         out.document(board)
         return 0
@@ -41,6 +41,18 @@ def leaderboard(args: argparse.Namespace, service: Service, out: Output) -> int:
     if board.get("next_cursor"):
         out.note(f"there is more; --limit {args.limit * 2} shows it")
     return 0
+
+
+def _board(path: str, query: dict[str, Any], limit: int, service: Service) -> dict[str, Any]:
+    """The board with up to `limit` items, page after page."""
+    board = service.get(path, query)
+    while board.get("next_cursor") and len(board.get("items") or []) < limit:
+        left = limit - len(board["items"])
+        page = service.get(path, {**query, "limit": min(left, PAGE), "cursor": board["next_cursor"]})
+        if not page.get("items"):
+            break
+        board = {**board, "items": board["items"] + page["items"], "next_cursor": page.get("next_cursor")}
+    return board
 
 
 def promote(args: argparse.Namespace, service: Service, out: Output) -> int:
@@ -64,7 +76,7 @@ def promote(args: argparse.Namespace, service: Service, out: Output) -> int:
         **({"reason": args.reason} if args.reason else {}),
     }
     try:
-        event = service.send("POST", f"{path}/events", body, {"stage": stage})
+        event = service.send("POST", f"{path}/events", body)
     except Refused as error:
         raise Refused(
             f"not promoted: {error.message}{_way_out(kind, pointer)}", reasons=error.reasons
@@ -83,7 +95,7 @@ def rollback(args: argparse.Namespace, service: Service, out: Output) -> int:
         "reason": args.reason,
         **({"to_event": args.to} if args.to is not None else {}),
     }
-    event = service.send("POST", f"{path}/events", body, {"stage": args.stage})
+    event = service.send("POST", f"{path}/events", body)
     _show_event(event, f"{args.suite}, stage {args.stage}", out)
     return 0
 

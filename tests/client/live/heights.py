@@ -10,7 +10,8 @@ import truerun
 from truerun.runs import Run
 from truerun.verdict import Verdict
 
-ROWS = list(csv.DictReader((Path(truerun.__file__).parent / "demo" / "heights.csv").open(encoding="utf-8")))
+LINES = (Path(truerun.__file__).parent / "demo" / "heights.csv").read_text(encoding="utf-8").splitlines()
+ROWS = list(csv.DictReader(line for line in LINES if not line.startswith("#")))
 TIERS = {tier: [row["group"] for row in ROWS if row["tier"] == tier] for tier in ("easy", "medium", "hard")}
 EASY = TIERS["easy"]
 

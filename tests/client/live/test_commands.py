@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.client.live.conftest import Live
 from tests.client.live.heights import EASY, post
+from tests.client.live.service import Live
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -87,10 +87,18 @@ def test_show_tells_everything_of_a_run_and_of_an_evaluation(live: Live, heights
 
 
 def test_runs_are_listed_and_filtered(live: Live, heights: dict[str, Any]) -> None:
-    assert [item["key"] for item in live.say("runs", "--json").document["items"]] == ["run-7", "run-6", "run-2"]
+    assert [item["key"] for item in live.say("runs", "--json").document["items"]] == [
+        "run-7",
+        "run-6",
+        "run-2",
+    ]
     assert [item["key"] for item in live.say("runs", "--json", "--tag", "old").document["items"]] == ["run-2"]
-    assert [item["key"] for item in live.say("runs", "--json", "--run-group", "g").document["items"]] == ["run-6"]
-    assert [item["key"] for item in live.say("runs", "--json", "--config", "lr=0.1").document["items"]] == ["run-7"]
+    assert [item["key"] for item in live.say("runs", "--json", "--run-group", "g").document["items"]] == [
+        "run-6"
+    ]
+    assert [item["key"] for item in live.say("runs", "--json", "--config", "lr=0.1").document["items"]] == [
+        "run-7"
+    ]
     assert len(live.say("runs", "--json", "--limit", "2", "--sort", "key").document["items"]) == 2
     golden("runs.txt", live.say("runs", "--sort", "key").out)
     empty = live.say("runs", "--status", "failed")
@@ -98,7 +106,9 @@ def test_runs_are_listed_and_filtered(live: Live, heights: dict[str, Any]) -> No
     assert live.say("runs", "--project", "nowhere").code == 64
 
 
-def test_the_leaderboard_ranks_and_never_shows_the_regression_as_a_win(live: Live, heights: dict[str, Any]) -> None:
+def test_the_leaderboard_ranks_and_never_shows_the_regression_as_a_win(
+    live: Live, heights: dict[str, Any]
+) -> None:
     board = live.say("leaderboard", "heights-val", "--json").document
 
     assert {item["run"] for item in board["items"]} == {"run-2", "run-6", "run-7"}
@@ -152,7 +162,9 @@ def test_the_seat_goes_back_and_its_history_stays(live: Live, heights: dict[str,
     assert chosen.code in (0, 1)
 
 
-def test_an_invalid_champion_loses_its_seat_and_gets_its_validity_back_only(live: Live, heights: dict[str, Any]) -> None:
+def test_an_invalid_champion_loses_its_seat_and_gets_its_validity_back_only(
+    live: Live, heights: dict[str, Any]
+) -> None:
     assert live.say("promote", "run-7").code == 0
 
     gone = live.say("invalidate", "run-7", "--reason", "wrong data")
@@ -194,7 +206,9 @@ def test_alerts_are_listed_acknowledged_muted_and_resolved(live: Live, heights: 
     assert muted.document["muted_until"]
     assert resolved.out == f"alert {alert['id']} is resolved\n"
     assert alert["id"] not in {item["id"] for item in live.say("alerts", "list", "--json").document["items"]}
-    assert alert["id"] in {item["id"] for item in live.say("alerts", "list", "--state", "all", "--json").document["items"]}
+    assert alert["id"] in {
+        item["id"] for item in live.say("alerts", "list", "--state", "all", "--json").document["items"]
+    }
     assert live.say("alerts", "mute", alert["id"], "--until", "soon").code == 64
     assert live.say("alerts", "ack", "00000000-0000-7000-8000-000000000000").code == 64
 
@@ -251,7 +265,9 @@ def test_results_go_out_and_come_in_as_csv(live: Live, heights: dict[str, Any], 
     assert len(rows) == 3
     assert printed.out.splitlines()[0] == header
     old = tmp_path / "old.csv"
-    old.write_text("run_id,label,timestamp,notes,tags,metric:nrmse,metric:nrmse_pct\na,A,,,,0.1,5\nb,B,,,,0.2,6\n")
+    old.write_text(
+        "run_id,label,timestamp,notes,tags,metric:nrmse,metric:nrmse_pct\na,A,,,,0.1,5\nb,B,,,,0.2,6\n"
+    )
     first = live.say("import", "csv", str(old), "--suite", "imported")
     again = live.say("import", "csv", str(old), "--suite", "imported", "--json")
     assert first.out == "2 created, 0 known already\n"
@@ -307,7 +323,9 @@ def test_the_project_is_found_when_nobody_names_it(live: Live, monkeypatch: pyte
     only = live.say("runs", "--json")
     live.run("other", project="elsewhere").log_evaluation("s", {"nrmse": 0.1})
     several = live.say("runs")
-    viewer = live.say("token", "create", "--role", "viewer", "--label", "v", "--project", "elsewhere").out.strip()
+    viewer = live.say(
+        "token", "create", "--role", "viewer", "--label", "v", "--project", "elsewhere"
+    ).out.strip()
 
     assert nothing.code == 64
     assert only.document["items"][0]["key"] == "any"

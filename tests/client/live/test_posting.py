@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import truerun
-from truerun import NotDelivered
 
-from tests.client.live.conftest import Live
+import truerun
 from tests.client.live.heights import EASY, post
+from tests.client.live.service import Live
+from truerun import NotDelivered
 
 numpy = pytest.importorskip("numpy")
 
@@ -30,7 +30,9 @@ def test_the_celebrated_run_is_caught(live: Live, spool: Path) -> None:
     assert (verdict.gate, verdict.is_open) == ("closed", False)
     assert verdict.baseline is not None
     assert verdict.baseline["run"] == "run-2"
-    regressed = {check.group for check in verdict.checks if check.rule == "regression" and check.outcome == "regressed"}
+    regressed = {
+        check.group for check in verdict.checks if check.rule == "regression" and check.outcome == "regressed"
+    }
     assert set(EASY) <= regressed
     worst = next(check for check in verdict.checks if check.group == "k=4,m=2" and check.rule == "regression")
     assert worst.worsening == pytest.approx(2.932, abs=1e-3)
@@ -68,7 +70,9 @@ def test_the_same_evaluation_sent_twice_is_one_and_changed_content_is_refused(li
     verdict = run.log_evaluation("s", {"nrmse": 0.1})
     body: dict[str, Any] = {"suite": "s", "values": [{"metric": "nrmse", "group": "overall", "value": 0.2}]}
 
-    refused = live.request("PUT", f"/runs/{verdict.document['run_id']}/evaluations/{verdict.evaluation}", body)
+    refused = live.request(
+        "PUT", f"/runs/{verdict.document['run_id']}/evaluations/{verdict.evaluation}", body
+    )
 
     assert refused.status_code == 409
     listed = live.request("GET", f"/runs/{verdict.document['run_id']}/evaluations").json()["items"]
@@ -76,12 +80,17 @@ def test_the_same_evaluation_sent_twice_is_one_and_changed_content_is_refused(li
 
 
 def test_non_finite_values_are_stored_as_they_are_and_fail(live: Live) -> None:
-    verdict = live.run("diverged").log_evaluation("s", {}, {"easy": {"nrmse": math.nan}, "hard": {"nrmse": -math.inf}})
+    verdict = live.run("diverged").log_evaluation(
+        "s", {}, {"easy": {"nrmse": math.nan}, "hard": {"nrmse": -math.inf}}
+    )
 
     assert verdict.gate == "closed"
     assert {check.reason for check in verdict.checks if check.outcome == "failed"} >= {"non_finite"}
     stored = live.request("GET", f"/evaluations/{verdict.evaluation}").json()
-    assert {value["group"]: value["value"] for value in stored["values"]} == {"easy": "NaN", "hard": "-Infinity"}
+    assert {value["group"]: value["value"] for value in stored["values"]} == {
+        "easy": "NaN",
+        "hard": "-Infinity",
+    }
 
 
 def test_an_unknown_metric_is_refused_with_the_line_that_helps(live: Live, spool: Path) -> None:
@@ -160,7 +169,9 @@ def test_progress_is_judged_and_never_listed(live: Live) -> None:
     assert live.say("check", "training").code == 2
 
 
-def test_what_was_recorded_offline_arrives_with_sync(live: Live, spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_recorded_offline_arrives_with_sync(
+    live: Live, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = truerun.init("codes", run_key="offline", mode="offline", config={"lr": 1}, seed=3)
     ids = [run.log_evaluation("s", {"nrmse": 0.1 * (i + 1)}).evaluation for i in range(3)]
     run.finish()
@@ -170,6 +181,8 @@ def test_what_was_recorded_offline_arrives_with_sync(live: Live, spool: Path, mo
     assert (first.code, second.code) == (0, 0)
     assert "3 sent" in first.out
     shown = live.say("show", "offline", "--json").document
-    assert [item["evaluation"] for item in sorted(shown["evaluations"], key=lambda item: item["evaluation"])] == ids
+    assert [
+        item["evaluation"] for item in sorted(shown["evaluations"], key=lambda item: item["evaluation"])
+    ] == ids
     assert (shown["status"], shown["seed"], shown["config"]) == ("finished", 3, {"lr": 1})
     assert list(spool.iterdir()) == []

@@ -1,0 +1,191 @@
+"""Evaluations: post one, read its verdict."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import Response
+
+from app.api.answers import (
+    AssessmentAnswer,
+    EvaluationAnswer,
+    EvaluationSummaryAnswer,
+    Listing,
+    ValueAnswer,
+    VerdictAnswer,
+    listing,
+)
+from app.api.dependencies import ActorDep, NewId, Now, PageDep, SessionDep, a_text, a_whole, cursor_of
+from app.api.router import a_router
+from app.api.schemas import Invalidation, PostEvaluation, Verification
+from app.api.suites import group_documents
+from app.api.texts import checked_text
+from app.api.verdicts import verdict_answer, verdict_summaries
+from app.db import assessments, evaluation_lists
+from app.db import evaluations as db
+from app.domain.access import Action
+from app.domain.evaluations import Bound, Loss, Purpose, Stated, Validity, Value
+from app.services import evaluations, runs, validity
+from app.services.evaluations import PostedEvaluation
+
+router = a_router("evaluations")
+
+
+@router.put(
+    "/runs/{run_id}/evaluations/{evaluation_id}", responses={201: {"model": VerdictAnswer, "description": "Stored."}}
+)
+def post_evaluation(
+    session: SessionDep,
+    actor: ActorDep,
+    run_id: UUID,
+    evaluation_id: UUID,
+    body: PostEvaluation,
+    response: Response,
+    now: Now,
+    new_id: NewId,
+) -> VerdictAnswer:
+    """Store an evaluation and judge it. The same id with equal content answers 200; with other content 409.
+
+    A suite that does not exist is created when `metrics` says which direction is better (well-known names need nothing).
+    """
+    recorded = evaluations.record_evaluation(
+        session,
+        actor,
+        run_id=run_id,
+        evaluation_id=evaluation_id,
+        posted=_posted(body),
+        now=now,
+        new_id=new_id,
+    )
+    response.status_code = 201 if recorded.created else 200
+    row = db.by_id(session, project_id=recorded.project_id, evaluation_id=recorded.evaluation_id)
+    if row is None:
+        raise LookupError(f"evaluation {evaluation_id} was recorded and is not there")
+    return verdict_answer(session, row)
+
+
+@router.get("/runs/{run_id}/evaluations")
+def list_evaluations(
+    session: SessionDep,
+    actor: ActorDep,
+    run_id: UUID,
+    page: PageDep,
+    suite: str | None = None,
+    stage: str | None = None,
+) -> Listing[EvaluationSummaryAnswer]:
+    """A run's evaluations, newest first: by attempt, then step."""
+    run = runs.run_for(session, actor, run_id=run_id, action=Action.PROJECT_READ)
+    after = page.after_as(a_whole, a_whole, lambda value: UUID(a_text(value)))
+    rows = evaluation_lists.page_of_run(
+        session,
+        project_id=run.project_id,
+        run_id=run.id,
+        suite_key=None if suite is None else checked_text(suite, "suite"),
+        stage=None if stage is None else checked_text(stage, "stage"),
+        limit=page.limit + 1,
+        after=None if after is None else (after[0], after[1], after[2]),
+    )
+    shown = rows[: page.limit]
+    following = None
+    if len(rows) > page.limit:
+        attempt, step, evaluation_id = shown[-1].position.key()
+        following = cursor_of(attempt, step, evaluation_id)
+    return listing(verdict_summaries(session, shown), following)
+
+
+@router.get("/evaluations/{evaluation_id}")
+def show_evaluation(session: SessionDep, actor: ActorDep, evaluation_id: UUID) -> EvaluationAnswer:
+    """What was posted, the newest verdict, and every assessment that was ever made."""
+    row = evaluations.evaluation_for(session, actor, evaluation_id=evaluation_id, action=Action.PROJECT_READ)
+    values = db.values_of(session, project_id=row.project_id, ids=[row.id])[row.id]
+    history = assessments.all_rows(session, project_id=row.project_id, evaluation_id=row.id)
+    return EvaluationAnswer(
+        **dict(verdict_answer(session, row)),
+        values=[
+            ValueAnswer(
+                metric=value.metric,
+                group=value.group,
+                value=value.value,
+                n=value.n,
+                stderr=value.stderr,
+                bound=value.bound,
+            )
+            for value in values
+        ],
+        stated=dict(row.stated),
+        loss=dict(row.loss),
+        info=dict(row.info),
+        assessments=[
+            AssessmentAnswer(
+                number=assessed.number,
+                cause=assessed.cause,
+                gate=assessed.gate,
+                sentence=assessed.sentence,
+                policy_version=assessed.policy_version,
+                baseline_version=assessed.baseline_version,
+                created_at=assessed.created_at,
+            )
+            for assessed in history
+        ],
+    )
+
+
+@router.post("/evaluations/{evaluation_id}/invalidate")
+def invalidate_evaluation(
+    session: SessionDep, actor: ActorDep, evaluation_id: UUID, body: Invalidation, now: Now
+) -> VerdictAnswer:
+    """This evaluation is not believed any more: it leaves leaderboards and baselines, its gate closes."""
+    mark = Validity.SUSPECT if body.suspect else Validity.INVALID
+    row = validity.mark_evaluation(
+        session, actor, evaluation_id=evaluation_id, mark=mark, reason=body.reason, now=now
+    )
+    return verdict_answer(session, row)
+
+
+@router.post("/evaluations/{evaluation_id}/restore")
+def restore_evaluation(
+    session: SessionDep, actor: ActorDep, evaluation_id: UUID, body: Verification, now: Now
+) -> VerdictAnswer:
+    """Give back validity, never the crown."""
+    row = validity.mark_evaluation(
+        session, actor, evaluation_id=evaluation_id, mark=Validity.VALID, reason=body.reason, now=now
+    )
+    return verdict_answer(session, row)
+
+
+def _posted(body: PostEvaluation) -> PostedEvaluation:
+    about = {
+        name: text
+        for name in ("dataset", "dataset_version", "split", "protocol")
+        if (text := getattr(body, name))
+    }
+    return PostedEvaluation(
+        suite=body.suite,
+        stage=body.stage,
+        step=body.step,
+        attempt_id=body.attempt_id,
+        purpose=Purpose(body.purpose),
+        values=tuple(
+            Value(
+                metric=value.metric,
+                group=value.group,
+                value=value.value,
+                n=value.n,
+                stderr=value.stderr,
+                bound=Bound(value.bound),
+            )
+            for value in body.values
+        ),
+        stated=Stated(n=body.stated.n, overall=body.stated.overall),
+        loss=Loss(
+            train=body.loss.train,
+            val=body.loss.val,
+            total=body.loss.total,
+            parts=body.loss.parts,
+            weights=body.loss.weights,
+        ),
+        info=body.info,
+        metrics=body.metrics,
+        groups=None if body.groups is None else tuple(group_documents(body.groups)),
+        about=about,
+    )

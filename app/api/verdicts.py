@@ -1,0 +1,149 @@
+"""A stored verdict as the service answers it: as it stands now, validity included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from app.api.answers import (
+    AggregateAnswer,
+    BaselineRefAnswer,
+    CheckAnswer,
+    EvaluationSummaryAnswer,
+    VerdictAnswer,
+)
+from app.db import Session, assessments, evaluations, projects, stale, suites
+from app.db import runs as runs_db
+from app.db.evaluations import EvaluationRow
+from app.domain.gate import effective_gate
+from app.domain.outcomes import Aggregate, Check, Gate
+from app.domain.record import check_to_document
+from app.domain.summary import sentence_for_invalid
+
+
+def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
+    """The newest verdict of an evaluation, closed when the run or the evaluation is invalid."""
+    project_id = row.project_id
+    verdict = assessments.load_verdict(
+        session, project_id=project_id, evaluation_id=row.id, number=row.assessment
+    )
+    assessed = assessments.newest_row(session, project_id=project_id, evaluation_id=row.id)
+    if assessed is None:
+        raise LookupError(f"evaluation {row.id} has no assessment")
+    evaluation = evaluations.load(session, project_id=project_id, ids=[row.id])[row.id]
+    run = runs_db.by_id(session, row.run_id)
+    project = projects.by_id(session, project_id)
+    suite = suites.at(session, project_id=project_id, suite_id=row.suite_id, version=row.suite_version)
+    if run is None or project is None or suite is None:
+        raise LookupError(f"evaluation {row.id} lost its run, project or suite")
+    validity, reason = evaluations.effective_validity(
+        (run.validity, run.validity_reason), (row.validity, row.validity_reason)
+    )
+    return VerdictAnswer(
+        evaluation=row.id,
+        run_id=row.run_id,
+        run=run.key,
+        project=project.key,
+        suite=suite.key,
+        suite_version=row.suite_version,
+        stage=row.stage,
+        step=row.step,
+        attempt=row.attempt,
+        purpose=row.purpose,
+        validity=validity,
+        validity_reason=reason,
+        gate=effective_gate(verdict.gate, evaluation),
+        sentence=verdict.sentence if evaluation.is_valid else sentence_for_invalid(evaluation, reason),
+        baseline=_baseline(session, row, assessed),
+        policy_version=assessed.policy_version,
+        assessment=assessed.number,
+        stale=row.id in stale.still(session, project_id=project_id, ids=[row.id]),
+        judged_cells=verdict.judged_cells,
+        total_cells=verdict.total_cells,
+        checks=[_check(check) for check in verdict.checks],
+        aggregates=[_aggregate(column) for column in verdict.aggregates],
+        created_at=row.created_at,
+    )
+
+
+def _baseline(
+    session: Session, row: EvaluationRow, assessed: assessments.AssessmentRow
+) -> BaselineRefAnswer | None:
+    champion_id = assessed.baseline_evaluation_id
+    if champion_id is None:
+        return None
+    champion = evaluations.by_id(session, project_id=row.project_id, evaluation_id=champion_id)
+    run = runs_db.by_id(session, champion.run_id) if champion else None
+    return BaselineRefAnswer(
+        evaluation=champion_id, run=run.key if run else "", version=assessed.baseline_version
+    )
+
+
+def _check(check: Check) -> CheckAnswer:
+    return CheckAnswer(
+        rule=check.rule,
+        metric=check.metric,
+        group=check.group,
+        outcome=check.outcome,
+        required=check.required,
+        reason=check.reason,
+        notes=list(check.notes),
+        baseline=check.baseline,
+        candidate=check.candidate,
+        worsening=check.worsening,
+        limit=check.limit,
+        detail=check_to_document(check)["detail"] if check.detail else {},
+    )
+
+
+def _aggregate(column: Aggregate) -> AggregateAnswer:
+    return AggregateAnswer(
+        metric=column.metric,
+        name=column.name,
+        value=column.value,
+        baseline=column.baseline,
+        worsening=column.worsening,
+        groups_used=column.groups_used,
+        groups_total=column.groups_total,
+        left_out=dict(column.left_out),
+        group=column.group,
+    )
+
+
+def verdict_summaries(session: Session, rows: Sequence[EvaluationRow]) -> list[EvaluationSummaryAnswer]:
+    """A line for each of a run's evaluations."""
+    if not rows:
+        return []
+    project_id = rows[0].project_id
+    stale_ids = stale.still(session, project_id=project_id, ids=[row.id for row in rows])
+    loaded = evaluations.load(session, project_id=project_id, ids=[row.id for row in rows])
+    run = runs_db.by_id(session, rows[0].run_id)
+    keys: dict[UUID, str] = {}
+    summaries = []
+    for row in rows:
+        if row.suite_id not in keys:
+            suite = suites.at(session, project_id=project_id, suite_id=row.suite_id, version=row.suite_version)
+            keys[row.suite_id] = suite.key if suite else ""
+        evaluation = loaded[row.id]
+        assessed = assessments.newest_row(session, project_id=project_id, evaluation_id=row.id)
+        validity, reason = evaluations.effective_validity(
+            (run.validity, run.validity_reason) if run else ("valid", None), (row.validity, row.validity_reason)
+        )
+        sentence = assessed.sentence if assessed else ""
+        summaries.append(
+            EvaluationSummaryAnswer(
+                evaluation=row.id,
+                suite=keys[row.suite_id],
+                stage=row.stage,
+                step=row.step,
+                attempt=row.attempt,
+                purpose=row.purpose,
+                gate=effective_gate(Gate(row.gate), evaluation),
+                sentence=sentence if evaluation.is_valid else sentence_for_invalid(evaluation, reason),
+                validity=validity,
+                stale=row.id in stale_ids,
+                is_latest=row.is_latest,
+                created_at=row.created_at,
+            )
+        )
+    return summaries

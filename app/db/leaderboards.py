@@ -1,0 +1,300 @@
+"""Leaderboard rows: every cell of every candidate evaluation, in the order in which boards are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
+from sqlalchemy.orm import Session
+
+from app.db import bulk, stale
+from app.db.evaluations import effective_validity
+from app.db.tables import assessment, evaluation, leaderboard_row, run
+from app.domain.evaluations import Validity
+from app.domain.outcomes import Gate
+from app.domain.record import aggregate_from_document
+
+
+class Rows(StrEnum):
+    """One row for each run (its latest valid candidate) or for each candidate evaluation."""
+
+    RUNS = "runs"
+    EVALUATIONS = "evaluations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardCell:
+    """One number to rank.
+
+    Args:
+        cell: Digest of what the number means.
+        sort_class, sort_key: As `domain.ranking.sort_position` gives them.
+    """
+
+    metric: str
+    group: str
+    cell: bytes
+    value: float
+    bound: str
+    n: int | None
+    sort_class: int
+    sort_key: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardItem:
+    """One row of a board.
+
+    Args:
+        rank: From 1 among the eligible rows; None for a row that is not eligible.
+        worst: The group that worsened most against the champion, and by how much (None: beyond any ratio).
+        gate: Of the newest verdict, closed when run or evaluation is invalid.
+        reason: Why the row is not eligible, or why it is suspect; None otherwise.
+        after: What the next page is asked for with.
+    """
+
+    rank: int | None
+    run_id: UUID
+    run_key: str
+    name: str
+    tags: list[str]
+    evaluation_id: UUID
+    value: float
+    bound: str
+    n: int | None
+    worst: tuple[str, float | None] | None
+    gate: str
+    stale: bool
+    eligible: bool
+    validity: str
+    reason: str | None
+    created_at: datetime
+    after: tuple[int, int, float, UUID]
+
+
+def insert_rows(
+    session: Session,
+    *,
+    project_id: UUID,
+    suite_id: UUID,
+    suite_version: int,
+    stage: str,
+    evaluation_id: UUID,
+    run_id: UUID,
+    recipe: bytes,
+    is_latest: bool,
+    eligible: bool,
+    cells: Sequence[BoardCell],
+) -> None:
+    bulk.insert_columns(
+        session,
+        leaderboard_row,
+        same={
+            "project_id": project_id,
+            "suite_id": suite_id,
+            "suite_version": suite_version,
+            "stage": stage,
+            "evaluation_id": evaluation_id,
+            "run_id": run_id,
+            "recipe": recipe,
+            "is_latest": is_latest,
+            "eligible": eligible,
+        },
+        columns={
+            "metric": [cell.metric for cell in cells],
+            "group_name": [cell.group for cell in cells],
+            "cell": [cell.cell for cell in cells],
+            "value": [cell.value for cell in cells],
+            "bound": [cell.bound for cell in cells],
+            "n": [cell.n for cell in cells],
+            "sort_class": [cell.sort_class for cell in cells],
+            "sort_key": [cell.sort_key for cell in cells],
+        },
+    )
+
+
+def delete_rows(session: Session, *, project_id: UUID, evaluation_id: UUID) -> None:
+    session.execute(
+        delete(leaderboard_row).where(
+            leaderboard_row.c.project_id == project_id, leaderboard_row.c.evaluation_id == evaluation_id
+        )
+    )
+
+
+def follow_run(session: Session, *, project_id: UUID, run_id: UUID) -> None:
+    """Let the run's rows say what run and evaluations say: latest or not, eligible or not. The run is locked."""
+    eligible = and_(
+        evaluation.c.validity != Validity.INVALID.value,
+        run.c.validity != Validity.INVALID.value,
+        run.c.archived_at.is_(None),
+    )
+    rows = leaderboard_row.c
+    session.execute(
+        update(leaderboard_row)
+        .where(
+            rows.project_id == project_id,
+            rows.run_id == run_id,
+            evaluation.c.project_id == rows.project_id,
+            evaluation.c.id == rows.evaluation_id,
+            run.c.project_id == rows.project_id,
+            run.c.id == rows.run_id,
+            or_(rows.is_latest != evaluation.c.is_latest, rows.eligible != eligible),
+        )
+        .values(is_latest=evaluation.c.is_latest, eligible=eligible)
+    )
+
+
+def value_of(session: Session, *, project_id: UUID, evaluation_id: UUID, cell: bytes) -> float | None:
+    """The evaluation's number in that cell."""
+    return session.execute(
+        select(leaderboard_row.c.value).where(
+            leaderboard_row.c.project_id == project_id,
+            leaderboard_row.c.evaluation_id == evaluation_id,
+            leaderboard_row.c.cell == cell,
+        )
+    ).scalar_one_or_none()
+
+
+def page(
+    session: Session,
+    *,
+    project_id: UUID,
+    suite_id: UUID,
+    stage: str,
+    cell: bytes,
+    rows: Rows,
+    ineligible: bool,
+    limit: int,
+    after: tuple[int, int, float, UUID] | None = None,
+    tags: Sequence[str] = (),
+) -> list[BoardItem]:
+    """One page of a board, best first, bounds behind exact values, what is not finite last.
+
+    Args:
+        cell: Which number, across the suite versions in which it means the same.
+        ineligible: Show rows that do not count too, with the reason.
+        after: `after` of the last item of the page before.
+        tags: Only runs that have all of these.
+    """
+    query = _select().where(
+        leaderboard_row.c.project_id == project_id,
+        leaderboard_row.c.suite_id == suite_id,
+        leaderboard_row.c.stage == stage,
+        leaderboard_row.c.cell == cell,
+    )
+    if not ineligible:
+        query = query.where(leaderboard_row.c.eligible)
+    if rows is Rows.RUNS:
+        shown: ColumnElement[bool] = leaderboard_row.c.is_latest
+        if ineligible:
+            # An invalid evaluation is never its run's latest; here it is asked for.
+            shown = or_(shown, evaluation.c.validity == Validity.INVALID.value)
+        query = query.where(shown)
+    if tags:
+        query = query.where(run.c.tags.contains(cast(list(tags), ARRAY(Text))))
+    order = (leaderboard_row.c.sort_class, leaderboard_row.c.sort_key, leaderboard_row.c.evaluation_id)
+    if after is not None:
+        query = query.where(tuple_(*order) > tuple_(*(literal(part) for part in after[1:])))
+    ranked = 0 if after is None else after[0]
+    items = []
+    for row in session.execute(query.order_by(*order).limit(limit)).mappings():
+        ranked += row["eligible"]
+        items.append(_item(row, ranked))
+    return items
+
+
+def _select() -> Select[Any]:
+    rows = leaderboard_row.c
+    worst = func.jsonb_path_query_first(
+        assessment.c.aggregates,
+        cast('$[*] ? (@.name == "worst" && @.metric == $metric)', JSONPATH),
+        func.jsonb_build_object("metric", rows.metric),
+        type_=JSONB,
+    )
+    is_invalid = or_(
+        evaluation.c.validity == Validity.INVALID.value, run.c.validity == Validity.INVALID.value
+    )
+    source = stale.joined(
+        leaderboard_row.join(
+            evaluation,
+            (evaluation.c.project_id == rows.project_id) & (evaluation.c.id == rows.evaluation_id),
+        )
+        .join(run, (run.c.project_id == rows.project_id) & (run.c.id == rows.run_id))
+        .join(
+            assessment,
+            (assessment.c.project_id == evaluation.c.project_id)
+            & (assessment.c.evaluation_id == evaluation.c.id)
+            & (assessment.c.number == evaluation.c.assessment),
+        )
+    )
+    return select(
+        rows.run_id,
+        run.c.key.label("run_key"),
+        run.c.name,
+        run.c.tags,
+        rows.evaluation_id,
+        rows.value,
+        rows.bound,
+        rows.n,
+        rows.sort_class,
+        rows.sort_key,
+        rows.eligible,
+        worst.label("worst"),
+        case((is_invalid, Gate.CLOSED.value), else_=evaluation.c.gate).label("gate"),
+        stale.is_stale().label("stale"),
+        evaluation.c.validity,
+        evaluation.c.validity_reason,
+        run.c.validity.label("run_validity"),
+        run.c.validity_reason.label("run_validity_reason"),
+        run.c.archived_at,
+        evaluation.c.created_at,
+    ).select_from(source)
+
+
+def _item(row: RowMapping, ranked: int) -> BoardItem:
+    validity, reason = effective_validity(
+        (row["run_validity"], row["run_validity_reason"]), (row["validity"], row["validity_reason"])
+    )
+    if row["archived_at"] is not None and validity != Validity.INVALID.value:
+        reason = "the run is archived"
+    worst = None if row["worst"] is None else aggregate_from_document(row["worst"])
+    return BoardItem(
+        rank=ranked if row["eligible"] else None,
+        run_id=row["run_id"],
+        run_key=row["run_key"],
+        name=row["name"],
+        tags=row["tags"],
+        evaluation_id=row["evaluation_id"],
+        value=row["value"],
+        bound=row["bound"],
+        n=row["n"],
+        worst=None if worst is None or worst.group is None else (worst.group, worst.worsening),
+        gate=row["gate"],
+        stale=row["stale"],
+        eligible=row["eligible"],
+        validity=validity,
+        reason=reason,
+        created_at=row["created_at"],
+        after=(ranked, row["sort_class"], row["sort_key"], row["evaluation_id"]),
+    )

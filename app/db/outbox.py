@@ -1,0 +1,208 @@
+"""The outbox: deliveries that are owed, in the transaction that caused them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    bindparam,
+    cast,
+    column,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Session
+
+from app.db.engine import dump_strictly
+from app.db.tables import outbox_message, sink
+
+
+class Topic(StrEnum):
+    EVALUATION_JUDGED = "evaluation.judged"
+    BASELINE_MOVED = "baseline.moved"
+    ALERT_CHANGED = "alert.changed"
+    RUN_VALIDITY = "run.validity"
+    # Carries no content: whoever delivers it reads the newest state.
+    LEADERBOARD_CHANGED = "leaderboard.changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """What is owed to every sink that is enabled at this moment.
+
+    Args:
+        order_key: Messages of one key are delivered in the order in which they were written; whoever writes one holds
+            a lock that all writers of that key hold.
+        payload: Strict JSON, ids rather than contents.
+    """
+
+    topic: Topic
+    order_key: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedMessage:
+    """A message that this worker holds until its lease runs out.
+
+    Args:
+        kind: Of the sink it is for.
+        attempts: How many times it has been claimed, this time included.
+    """
+
+    project_id: UUID
+    id: int
+    sink: str
+    kind: str
+    topic: str
+    order_key: str
+    payload: Mapping[str, Any]
+    created_at: datetime
+    attempts: int
+    lease_id: UUID
+
+
+_owed = outbox_message.c.delivered_at.is_(None) & outbox_message.c.buried_at.is_(None)
+
+
+def write(session: Session, *, project_id: UUID, messages: Sequence[NewMessage], now: datetime) -> None:
+    """Owe the messages, in their order, to every sink of the project that is enabled."""
+    if not messages:
+        return
+    rows = (
+        func.unnest(
+            bindparam("topics", [message.topic.value for message in messages], type_=ARRAY(Text)),
+            bindparam("order_keys", [message.order_key for message in messages], type_=ARRAY(Text)),
+            bindparam(
+                "payloads", [dump_strictly(message.payload) for message in messages], type_=ARRAY(Text)
+            ),
+        )
+        .table_valued(
+            column("topic", Text),
+            column("order_key", Text),
+            column("payload", Text),
+            with_ordinality="ordinal",
+        )
+        .render_derived(name="rows")
+    )
+    owed = (
+        select(
+            sink.c.project_id,
+            sink.c.name,
+            rows.c.topic,
+            rows.c.order_key,
+            cast(rows.c.payload, JSONB),
+            literal(now, outbox_message.c.created_at.type),
+            func.now(),
+        )
+        .select_from(sink.join(rows, literal(value=True)))
+        .where(sink.c.project_id == project_id, sink.c.enabled)
+        .order_by(rows.c.ordinal, sink.c.name)
+    )
+    columns = ["project_id", "sink", "topic", "order_key", "payload", "created_at", "available_at"]
+    session.execute(insert(outbox_message).from_select(columns, owed))
+
+
+def claim(
+    session: Session, *, kinds: Sequence[str], lease_id: UUID, lease: timedelta, limit: int
+) -> list[ClaimedMessage]:
+    """Take messages that are due, oldest first, for this worker alone until the lease runs out.
+
+    Only the first message that is owed of each (project, sink, order key): the next one has to wait until that
+    is delivered or buried. Disabled sinks and kinds that this worker does not know are left alone.
+    """
+    earlier = outbox_message.alias("earlier")
+    waits = exists().where(
+        earlier.c.project_id == outbox_message.c.project_id,
+        earlier.c.sink == outbox_message.c.sink,
+        earlier.c.order_key == outbox_message.c.order_key,
+        earlier.c.id < outbox_message.c.id,
+        earlier.c.delivered_at.is_(None),
+        earlier.c.buried_at.is_(None),
+    )
+    is_free = outbox_message.c.lease_until.is_(None) | (outbox_message.c.lease_until <= func.now())
+    due = (
+        select(outbox_message.c.project_id, outbox_message.c.id, sink.c.kind)
+        .join(
+            sink, (sink.c.project_id == outbox_message.c.project_id) & (sink.c.name == outbox_message.c.sink)
+        )
+        .where(
+            _owed,
+            outbox_message.c.available_at <= func.now(),
+            is_free,
+            sink.c.enabled,
+            sink.c.kind.in_(sorted(kinds)),
+            ~waits,
+        )
+        .order_by(outbox_message.c.available_at, outbox_message.c.id)
+        .limit(limit)
+        .with_for_update(of=outbox_message, skip_locked=True)
+        .cte("due")
+    )
+    claimed = (
+        update(outbox_message)
+        .where(outbox_message.c.project_id == due.c.project_id, outbox_message.c.id == due.c.id)
+        .values(lease_id=lease_id, lease_until=func.now() + lease, attempts=outbox_message.c.attempts + 1)
+        .returning(
+            outbox_message.c.project_id,
+            outbox_message.c.id,
+            outbox_message.c.sink,
+            due.c.kind,
+            outbox_message.c.topic,
+            outbox_message.c.order_key,
+            outbox_message.c.payload,
+            outbox_message.c.created_at,
+            outbox_message.c.attempts,
+            outbox_message.c.lease_id,
+        )
+    )
+    messages = [ClaimedMessage(**row) for row in session.execute(claimed).mappings()]
+    return sorted(messages, key=lambda message: message.id)
+
+
+def mark_delivered(session: Session, message: ClaimedMessage) -> bool:
+    """Whether it was still ours to mark; False when the lease ran out and another worker took it."""
+    return _settle(session, message, delivered_at=func.now())
+
+
+def postpone(session: Session, message: ClaimedMessage, *, delay: timedelta, error: str) -> bool:
+    """Try again after the delay; messages behind it in its order wait too."""
+    return _settle(session, message, available_at=func.now() + delay, last_error=error)
+
+
+def bury(session: Session, message: ClaimedMessage, *, error: str) -> bool:
+    """Give up; the messages behind it go on."""
+    return _settle(session, message, buried_at=func.now(), last_error=error)
+
+
+def release(session: Session, message: ClaimedMessage) -> bool:
+    """Give back what was claimed and never tried."""
+    return _settle(session, message, attempts=outbox_message.c.attempts - 1)
+
+
+def _settle(session: Session, message: ClaimedMessage, **values: Any) -> bool:
+    is_ours: ColumnElement[bool] = outbox_message.c.lease_id == message.lease_id
+    settled = session.execute(
+        update(outbox_message)
+        .where(
+            outbox_message.c.project_id == message.project_id,
+            outbox_message.c.id == message.id,
+            is_ours,
+            _owed,
+        )
+        .values(lease_id=None, lease_until=None, **values)
+        .returning(outbox_message.c.id)
+    )
+    return settled.first() is not None

@@ -1,0 +1,135 @@
+"""The columns of a verdict's aggregate table (RULES.md, *Aggregates*)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from app.domain.aggregates import GEOMEAN, MACRO, TIER_BALANCED, WORST, Pair, Pools
+from app.domain.comparison import worsening
+from app.domain.evaluations import OVERALL, Bound
+from app.domain.metrics import Direction, Metric, Pooling
+from app.domain.outcomes import Aggregate
+from app.domain.scaling import LARGEST, total
+from app.domain.suite import TIER_PREFIX
+
+
+def aggregate_columns(
+    pools: Pools, metric: Metric, zero_tol: float, judged: Mapping[str, float | None]
+) -> list[Aggregate]:
+    """Every column of a metric that ranks: overall, tiers, tier-balanced, macro, worst, ratios.
+
+    Args:
+        judged: Worsening of each group that was judged; None where it is worse beyond any ratio (not finite).
+    """
+    columns = []
+    if metric.pooling is not Pooling.NONE and pools.candidate.of(metric):
+        columns.append(_column(metric, OVERALL, pools.overall(metric), zero_tol))
+        if pools.tiers:
+            columns += [
+                _column(metric, f"{TIER_PREFIX}{tier}", pools.tier(metric, tier), zero_tol)
+                for tier in pools.tiers
+            ]
+            columns.append(_column(metric, TIER_BALANCED, pools.tier_balanced(metric), zero_tol))
+    elif metric.name in pools.candidate.whole:
+        columns.append(_column(metric, OVERALL, _measured_pair(pools, metric), zero_tol))
+    if pools.candidate.of(metric):
+        columns.append(_column(metric, MACRO, pools.macro(metric), zero_tol))
+        columns += _worst(pools, metric, judged)
+        columns += _geometric_mean(pools, metric)
+    return [column for column in columns if column.value is not None]
+
+
+def _measured_pair(pools: Pools, metric: Metric) -> Pair:
+    ours = pools.candidate.whole[metric.name]
+    theirs = None if pools.champion is None else pools.champion.whole.get(metric.name)
+    exact = theirs is not None and ours.bound is theirs.bound is Bound.EXACT
+    comparable = exact and not pools.differing(metric, OVERALL)
+    return Pair(baseline=theirs, candidate=ours, used=0, total=0, left_out={}, common=comparable)
+
+
+def _column(metric: Metric, name: str, pair: Pair, zero_tol: float) -> Aggregate:
+    value = None if pair.candidate is None else pair.candidate.value
+    baseline = None if pair.baseline is None or not pair.common else pair.baseline.value
+    change = None
+    if value is not None and baseline is not None and math.isfinite(value) and math.isfinite(baseline):
+        change = worsening(metric, baseline, value, zero_tol)
+    return Aggregate(
+        metric=metric.name,
+        name=name,
+        value=value,
+        baseline=baseline,
+        worsening=change,
+        groups_used=pair.used,
+        groups_total=pair.total,
+        left_out=pair.left_out,
+    )
+
+
+def _worst(pools: Pools, metric: Metric, judged: Mapping[str, float | None]) -> list[Aggregate]:
+    """The group that worsened most; a group whose value is not a number is worse than any."""
+    if pools.champion is None or not judged:
+        return []
+    name = min(judged, key=lambda group: (-math.inf if (w := judged[group]) is None else -w, group))
+    theirs = pools.baseline(metric).get(name)
+    groups = pools.groups(metric)
+    return [
+        Aggregate(
+            metric=metric.name,
+            name=WORST,
+            value=pools.candidate.of(metric)[name].value,
+            baseline=None if theirs is None else theirs.value,
+            worsening=judged[name],
+            groups_used=len(judged),
+            groups_total=len(groups),
+            left_out={group: "not_judged" for group in groups if group not in judged},
+            group=name,
+        )
+    ]
+
+
+def _geometric_mean(pools: Pools, metric: Metric) -> list[Aggregate]:
+    """exp(mean of ln(candidate / champion)): below 1 is better for lower-is-better, above 1 for higher."""
+    if pools.champion is None or metric.direction in (None, Direction.TARGET):
+        return []
+    pair = pools.macro(metric)
+    if not pair.common:
+        return []
+    ours, theirs = pools.candidate.of(metric), pools.champion.of(metric)
+    left_out = dict(pair.left_out)
+    logs = []
+    for group in pools.groups(metric):
+        if group in left_out:
+            continue
+        a, b = ours[group].value, theirs[group].value
+        if math.isnan(a) or math.isnan(b) or (a > 0.0 and b > 0.0 and not (math.isinf(a) and math.isinf(b))):
+            logs.append(math.log(a) - math.log(b) if a > 0.0 and b > 0.0 else math.nan)
+        else:
+            left_out[group] = "not_positive"
+    if not logs:
+        return []
+    value = _exp(total(logs) / len(logs))
+    change = (
+        None
+        if not math.isfinite(value)
+        else (1.0 - value if metric.direction is Direction.HIGHER else value - 1.0)
+    )
+    return [
+        Aggregate(
+            metric=metric.name,
+            name=GEOMEAN,
+            value=value,
+            baseline=1.0,
+            worsening=change,
+            groups_used=len(logs),
+            groups_total=pair.total,
+            left_out=left_out,
+        )
+    ]
+
+
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return LARGEST

@@ -1,0 +1,172 @@
+"""One evaluation on its way into the tables: judged, stored, ranked and announced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from app.db import Session, assessments, audit, evaluations, leaderboards, outbox, weights
+from app.db.alerts import Subject
+from app.db.assessments import Cause
+from app.db.baselines import BaselineRow
+from app.db.evaluations import EvaluationRow
+from app.db.runs import RunRow
+from app.db.suites import SuiteRow
+from app.db.weights import FrozenWeights
+from app.domain.access import Action, Actor
+from app.domain.assess import assess
+from app.domain.evaluations import Evaluation, Purpose, Validity
+from app.domain.outcomes import Verdict
+from app.domain.suites import Suite, has_explicit_weights, shares_of
+from app.services.alerts import Watched, causes_of, lock_subjects, settle
+from app.services.announcements import evaluation_judged, leaderboard_changed
+from app.services.judging import Court, board_cells, convene
+from app.services.posted import CheckedPost
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """One evaluation on its way into the tables; run and pointer are locked."""
+
+    session: Session
+    actor: Actor
+    run: RunRow
+    suite_row: SuiteRow
+    post: CheckedPost
+    candidate: Evaluation
+    pointer: BaselineRow
+    now: datetime
+
+    @property
+    def is_claim(self) -> bool:
+        return self.candidate.purpose is Purpose.CANDIDATE
+
+    def store(self) -> bool:
+        """Whether it was stored; False, with nothing written, when the id was taken this moment."""
+        suite = self.suite_row.to_domain()
+        court = convene(self.session, self.pointer, frozen=self._freeze(suite))
+        verdict = assess(court.input_for(self.candidate, suite))
+        previous = self._latest() if self.is_claim else None
+        is_latest = self.is_claim and (
+            previous is None or previous.position.key() < self.candidate.position.key()
+        )
+        row = self._row(court, verdict, is_latest=is_latest)
+        if is_latest and previous is not None:
+            # Before the new one is there: at no moment does a run have two.
+            evaluations.unmark_latest(self.session, previous)
+        if not evaluations.insert_evaluation(self.session, row, self.post.values):
+            return False
+        assessments.insert_assessment(
+            self.session,
+            project_id=row.project_id,
+            evaluation_id=row.id,
+            number=row.assessment,
+            cause=Cause.POSTED,
+            verdict=verdict,
+            inputs=court.record_of(self.candidate, suite),
+            now=self.now,
+        )
+        if self.is_claim:
+            self._claim(row, court.weighing(suite), verdict, follows=is_latest and previous is not None)
+        self._audit(row)
+        return True
+
+    def _freeze(self, suite: Suite) -> FrozenWeights:
+        """The suite's weights, which this evaluation brings when it is the suite's first."""
+        here = {"project_id": self.run.project_id, "suite_id": self.suite_row.id}
+        evaluation_id = UUID(self.candidate.id)
+        frozen = weights.current(self.session, **here)
+        if has_explicit_weights(suite) or not frozen.would_yield_to(evaluation_id):
+            return frozen
+        shares = shares_of(self.candidate, suite)
+        return weights.freeze_first(self.session, **here, shares=shares, evaluation_id=evaluation_id)
+
+    def _latest(self) -> EvaluationRow | None:
+        return evaluations.latest_of_run(
+            self.session,
+            project_id=self.run.project_id,
+            run_id=self.run.id,
+            suite_id=self.suite_row.id,
+            stage=self.post.posted.stage,
+        )
+
+    def _row(self, court: Court, verdict: Verdict, *, is_latest: bool) -> EvaluationRow:
+        return EvaluationRow(
+            project_id=self.run.project_id,
+            id=UUID(self.candidate.id),
+            run_id=self.run.id,
+            suite_id=self.suite_row.id,
+            suite_version=self.suite_row.version,
+            stage=self.post.posted.stage,
+            attempt=self.candidate.position.attempt,
+            step=self.candidate.position.step,
+            purpose=self.candidate.purpose.value,
+            digest=self.post.digest,
+            stated=self.post.stated,
+            loss=self.post.loss,
+            info=self.post.info,
+            validity=Validity.VALID.value,
+            validity_reason=None,
+            assessment=1,
+            gate=verdict.gate.value,
+            judged_version=self.pointer.version,
+            weights_version=court.weights.version,
+            causes=causes_of(verdict) if self.is_claim else [],
+            is_latest=is_latest,
+            created_at=self.now,
+            created_by=self.actor.name,
+        )
+
+    def _claim(self, row: EvaluationRow, suite: Suite, verdict: Verdict, *, follows: bool) -> None:
+        """Rank a candidate, let alerts follow it, and owe the news to every sink."""
+        if follows:
+            leaderboards.follow_run(self.session, project_id=row.project_id, run_id=row.run_id)
+        leaderboards.insert_rows(
+            self.session,
+            project_id=row.project_id,
+            suite_id=row.suite_id,
+            suite_version=row.suite_version,
+            stage=row.stage,
+            evaluation_id=row.id,
+            run_id=row.run_id,
+            recipe=self.run.recipe,
+            is_latest=row.is_latest,
+            eligible=self.candidate.is_valid,
+            cells=board_cells(suite, self.candidate),
+        )
+        watched = Watched(
+            subject=Subject(
+                project_id=row.project_id,
+                suite_id=row.suite_id,
+                stage=row.stage,
+                run_id=row.run_id,
+                run_group=self.run.run_group,
+            ),
+            suite_key=self.suite_row.key,
+        )
+        lock_subjects(self.session, [watched])
+        settle(self.session, watched, known={row.id: verdict}, now=self.now)
+        judged = evaluation_judged(
+            evaluation_id=row.id, run_id=row.run_id, assessment=row.assessment, gate=row.gate
+        )
+        board = leaderboard_changed(row.suite_id, row.stage)
+        outbox.write(self.session, project_id=row.project_id, messages=[judged, board], now=self.now)
+
+    def _audit(self, row: EvaluationRow) -> None:
+        audit.write(
+            self.session,
+            project_id=row.project_id,
+            actor=self.actor.name,
+            action=Action.EVALUATION_POST,
+            subject=f"evaluation {row.id}",
+            policy_version=None,
+            detail={
+                "run": self.run.key,
+                "suite": self.suite_row.key,
+                "stage": row.stage,
+                "purpose": row.purpose,
+                "gate": row.gate,
+            },
+            now=self.now,
+        )
