@@ -51,6 +51,9 @@ def up() -> None:
 def demo() -> None:
     """As `up`, and walk through a real regression that every average hid."""
     settings = _settings()
+    if "log_level" not in settings.model_fields_set:
+        # Lines of the log would stand between the tables.
+        settings = settings.model_copy(update={"log_level": "warning"})
     with _told_in_a_sentence(), running_service(settings) as service:
         try:
             walk_through.show(service)

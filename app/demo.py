@@ -16,7 +16,13 @@ def show(service: RunningService) -> None:
         ServiceFailed: The client could not load or show it; it has printed why.
     """
     # A process of its own: server and client share only the wire format, not an interpreter.
-    environ = os.environ | {"TRUERUN_URL": service.url, "TRUERUN_TOKEN": service.admin_token, "TRUERUN_MODE": "online"}
+    environ = os.environ | {
+        "TRUERUN_URL": service.url,
+        "TRUERUN_TOKEN": service.admin_token,
+        "TRUERUN_MODE": "online",
+    }
     done = subprocess.run([sys.executable, "-m", "truerun.demo"], env=environ, check=False)
     if done.returncode:
-        raise ServiceFailed(f"the demo could not be shown (exit code {done.returncode}); its message is above")
+        raise ServiceFailed(
+            f"the demo could not be shown (exit code {done.returncode}); its message is above"
+        )

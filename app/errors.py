@@ -11,7 +11,7 @@ class Problem:
     """One thing wrong with one field.
 
     Args:
-        field: Where, as a dotted path into the request (`values.3.metric`, `[[rule]] 2 rel_tol`), or None for the whole.
+        field: Where, as a dotted path into the request (`values.3.metric`, `[[rule]] 2 rel_tol`); None for the whole.
         message: What is wrong and the way out.
     """
 

@@ -43,4 +43,3 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.gauges = StateGauges(registry)
     app.add_middleware(RequestContext, metrics=RequestMetrics(registry))
     return app
-

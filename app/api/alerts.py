@@ -9,11 +9,11 @@ from app.api.answers import AlertAnswer, Listing, listing
 from app.api.dependencies import ActorDep, Now, PageDep, SessionDep, a_text, a_time, cursor_of
 from app.api.router import a_router
 from app.api.schemas import EditAlert
+from app.db import alerts as db
+from app.db.alerts import AlertRow
 from app.domain.access import Action
 from app.domain.alerts import State
 from app.domain.record import line_to_document
-from app.db import alerts as db
-from app.db.alerts import AlertRow
 from app.errors import InvalidInput
 from app.services import alerts, projects
 
@@ -41,17 +41,27 @@ def list_alerts(
         after=None if after is None else (after[0], after[1]),
     )
     shown = rows[: page.limit]
-    following = cursor_of(shown[-1].updated_at.isoformat(), shown[-1].id) if len(rows) > page.limit else None
+    following = (
+        cursor_of(shown[-1].alert.updated_at.isoformat(), shown[-1].id) if len(rows) > page.limit else None
+    )
     return listing(map(_answer, shown), following)
 
 
 @router.patch("/alerts/{alert_id}")
-def change_alert(session: SessionDep, actor: ActorDep, alert_id: UUID, body: EditAlert, now: Now) -> AlertAnswer:
+def change_alert(
+    session: SessionDep, actor: ActorDep, alert_id: UUID, body: EditAlert, now: Now
+) -> AlertAnswer:
     """Acknowledge, mute until a time, resolve or open again."""
     if body.until is not None and body.until.tzinfo is None:
         raise InvalidInput("needs a time zone: 2026-12-01T00:00:00Z", field="until")
     row = alerts.change_alert(
-        session, actor, alert_id=alert_id, state=State(body.state), until=body.until, reason=body.reason, now=now
+        session,
+        actor,
+        alert_id=alert_id,
+        state=State(body.state),
+        until=body.until,
+        reason=body.reason,
+        now=now,
     )
     return _answer(row)
 

@@ -163,6 +163,7 @@ class CheckAnswer(Answer):
     worsening: Number | None
     limit: Number | None
     detail: Document
+    text: str
 
 
 class AggregateAnswer(Answer):

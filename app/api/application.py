@@ -27,8 +27,8 @@ _DESCRIPTION = """
 Truerun decides whether a training run's result is true: better than the champion in every group that matters,
 physically sound, honestly obtained.
 
-Send a token with every request: `Authorization: Bearer trn_…`. Errors are RFC 9457 problem details that name the field and
-the way out. Non-finite numbers travel as the strings `"NaN"`, `"Infinity"`, `"-Infinity"`.
+Send a token with every request: `Authorization: Bearer trn_…`. Errors are RFC 9457 problem details that name the
+field and the way out. Non-finite numbers travel as the strings `"NaN"`, `"Infinity"`, `"-Infinity"`.
 """
 
 

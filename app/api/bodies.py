@@ -16,6 +16,21 @@ MAX_BODY_BYTES = 8 * 2**20
 _JSON = "application/json"
 
 
+class _ReadRequest(Request):
+    """A request whose body has been read and parsed; FastAPI asks it and finds both."""
+
+    def __init__(self, request: Request, body: bytes, document: Any) -> None:
+        super().__init__(request.scope, request.receive)
+        self._read_body = body
+        self._document = document
+
+    async def body(self) -> bytes:
+        return self._read_body
+
+    async def json(self) -> Any:
+        return self._document
+
+
 class StrictRoute(APIRoute):
     """A route whose JSON bodies are checked for everything that would break further in."""
 
@@ -23,19 +38,19 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
-            if request.method in ("POST", "PUT", "PATCH"):
-                body = await _body(request)
-                if self.body_field is not None:
-                    content_type = media_type(request)
-                    if body and content_type != _JSON:
-                        raise UnsupportedBody(
-                            f"this route reads {_JSON}, not {content_type or 'a body without content type'}",
-                            field="Content-Type",
-                        )
-                    if body:
-                        # Where Starlette keeps the parsed body; FastAPI asks it for the body and finds this.
-                        request._json = read_json(body)
-            return await handle(request)
+            if request.method not in ("POST", "PUT", "PATCH"):
+                return await handle(request)
+            body = await _body(request)
+            document = None
+            if body and self.body_field is not None:
+                content_type = media_type(request)
+                if content_type != _JSON:
+                    raise UnsupportedBody(
+                        f"this route reads {_JSON}, not {content_type or 'a body without content type'}",
+                        field="Content-Type",
+                    )
+                document = read_json(body)
+            return await handle(_ReadRequest(request, body, document))
 
         return strictly
 
@@ -53,7 +68,9 @@ async def raw_body(request: Request) -> bytes:
 async def _body(request: Request) -> bytes:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", ""):
-        raise UnsupportedBody(f"content encoding {encoding!r} is not read; send gzip or none", field="Content-Encoding")
+        raise UnsupportedBody(
+            f"content encoding {encoding!r} is not read; send gzip or none", field="Content-Encoding"
+        )
     # wbits 31 is zlib's way to say: a gzip header and trailer.
     unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
     body = bytearray()
@@ -71,8 +88,7 @@ async def _body(request: Request) -> bytes:
             raise _too_large()
     if unpack is not None and body and not unpack.eof:
         raise UnsupportedBody("the gzip body ends too early", field="Content-Encoding")
-    request._body = bytes(body)
-    return request._body
+    return bytes(body)
 
 
 def _too_large() -> TooLarge:

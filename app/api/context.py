@@ -24,9 +24,14 @@ class RequestMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ("method", "route", "status")
-        self.requests = Counter("truerun_http_requests_total", "Requests answered.", labels, registry=registry)
+        self.requests = Counter(
+            "truerun_http_requests_total", "Requests answered.", labels, registry=registry
+        )
         self.seconds = Histogram(
-            "truerun_http_request_seconds", "Time to the first byte of the answer.", labels[:2], registry=registry
+            "truerun_http_request_seconds",
+            "Time to the first byte of the answer.",
+            labels[:2],
+            registry=registry,
         )
 
 

@@ -47,7 +47,9 @@ NewId = Annotated[Callable[[], UUID], Depends(_new_id)]
 
 
 def _actor(
-    session: SessionDep, now: Now, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    session: SessionDep,
+    now: Now,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Actor:
     if credentials is None:
         raise Unauthenticated("send a token: Authorization: Bearer trn_…")
@@ -76,8 +78,7 @@ class Page:
         if self.after is None:
             return None
         try:
-            if len(self.after) != len(kinds):
-                raise ValueError
+            # zip is strict: too few or too many parts are a ValueError too.
             return tuple(kind(part) for kind, part in zip(kinds, self.after, strict=True))
         except (ValueError, TypeError, AttributeError, OverflowError):
             raise _bad_cursor() from None
@@ -85,7 +86,9 @@ class Page:
 
 def _page(
     limit: Annotated[int, Query(ge=1, le=200, description="How many items at most.")] = 50,
-    cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=2000, description="`next_cursor` of the page before.")
+    ] = None,
 ) -> Page:
     if cursor is None:
         return Page(limit, None)
@@ -93,7 +96,11 @@ def _page(
         after = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, UnicodeEncodeError, RecursionError):
         raise _bad_cursor() from None
-    if not isinstance(after, list) or "\x00" in json.dumps(after, ensure_ascii=False) or "\\u0000" in json.dumps(after):
+    if (
+        not isinstance(after, list)
+        or "\x00" in json.dumps(after, ensure_ascii=False)
+        or "\\u0000" in json.dumps(after)
+    ):
         raise _bad_cursor()
     return Page(limit, after)
 
@@ -107,7 +114,9 @@ def cursor_of(*parts: Any) -> str:
 
 
 def _bad_cursor() -> InvalidInput:
-    return InvalidInput("not a cursor of this list; pass next_cursor of the page before, or none", field="cursor")
+    return InvalidInput(
+        "not a cursor of this list; pass next_cursor of the page before, or none", field="cursor"
+    )
 
 
 def a_time(text: Any) -> datetime:

@@ -32,7 +32,8 @@ router = a_router("evaluations")
 
 
 @router.put(
-    "/runs/{run_id}/evaluations/{evaluation_id}", responses={201: {"model": VerdictAnswer, "description": "Stored."}}
+    "/runs/{run_id}/evaluations/{evaluation_id}",
+    responses={201: {"model": VerdictAnswer, "description": "Stored."}},
 )
 def post_evaluation(
     session: SessionDep,
@@ -46,7 +47,8 @@ def post_evaluation(
 ) -> VerdictAnswer:
     """Store an evaluation and judge it. The same id with equal content answers 200; with other content 409.
 
-    A suite that does not exist is created when `metrics` says which direction is better (well-known names need nothing).
+    A suite that does not exist is created when `metrics` says which direction is better (well-known names need
+    nothing).
     """
     recorded = evaluations.record_evaluation(
         session,

@@ -25,7 +25,7 @@ from app.errors import InvalidInput
 from app.services import exchange, projects, suites
 
 router = a_router("exchange")
-_EXAMPLE = "run_id,label,timestamp,notes,tags,metric:nrmse,metric:conservation_gap\nrun-1,U-net,2026-11-20,,base,0.12,4.1\n"
+_EXAMPLE = "run_id,label,timestamp,notes,tags,metric:nrmse\nrun-1,U-net,2026-11-20,second try,base,0.12\n"
 _CSV_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -80,7 +80,7 @@ def export_csv(
     suite: Annotated[Key | None, Query(description="Whose numbers; without it only the runs.")] = None,
     stage: str = "final",
 ) -> Response:
-    """Every run that is not archived, with the overall of its latest evaluation (the macro mean where there is none)."""
+    """Every run that is not archived, with the overall of its latest evaluation (the macro mean where it has none)."""
     row = projects.project_for(session, actor, key=project, action=Action.PROJECT_READ)
     metrics: list[str] = []
     numbers: dict[Any, dict[str, Cell]] = {}
@@ -98,7 +98,12 @@ def export_csv(
     after = None
     while True:
         page = run_lists.page(
-            session, project_id=row.id, where=RunFilter(), sort=RunSort(by="key", descending=False), limit=200, after=after
+            session,
+            project_id=row.id,
+            where=RunFilter(),
+            sort=RunSort(by="key", descending=False),
+            limit=200,
+            after=after,
         )
         for run in page.items:
             cells = numbers.get(run.id, {})

@@ -38,7 +38,9 @@ class StateGauges:
         self.buried = Gauge("truerun_outbox_buried", "Messages given up.", registry=registry)
         self.open_alerts = Gauge("truerun_alerts_open", "Alerts not resolved.", registry=registry)
         self.oldest = Gauge(
-            "truerun_outbox_oldest_owed_seconds", "Age of the oldest message not delivered.", registry=registry
+            "truerun_outbox_oldest_owed_seconds",
+            "Age of the oldest message not delivered.",
+            registry=registry,
         )
 
 

@@ -32,7 +32,7 @@ from app.services import suites
 
 router = a_router("leaderboards")
 _MACRO = "macro"
-_FORMATS: dict[str, Any] = {
+_FORMATS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             "text/csv": {"schema": {"type": "string"}},
@@ -43,9 +43,7 @@ _FORMATS: dict[str, Any] = {
 }
 
 
-@router.get(
-    "/projects/{project}/suites/{suite}/leaderboard", response_model=BoardAnswer, responses=_FORMATS
-)
+@router.get("/projects/{project}/suites/{suite}/leaderboard", response_model=BoardAnswer, responses=_FORMATS)
 def show_leaderboard(
     session: SessionDep,
     actor: ActorDep,
@@ -54,12 +52,15 @@ def show_leaderboard(
     page: PageDep,
     metric: Annotated[Name | None, Query(description="Default: the suite's lead metric.")] = None,
     group: Annotated[
-        Name | None, Query(description="A group, `overall`, `macro` or `tier:…`. Default: overall, if there is one.")
+        Name | None,
+        Query(description="A group, `overall`, `macro` or `tier:…`. Default: overall, if there is one."),
     ] = None,
     stage: Name = "final",
     tags: Annotated[list[str], Query(description="Only runs that have all of these.")] = [],  # noqa: B006
     rows: Literal["runs", "evaluations"] = "runs",
-    ineligible: Annotated[bool, Query(description="Also invalid and archived rows, with the reason.")] = False,
+    ineligible: Annotated[
+        bool, Query(description="Also invalid and archived rows, with the reason.")
+    ] = False,
     format: Literal["json", "csv", "md", "html"] = "json",  # noqa: A002  the name of the query parameter
 ) -> BoardAnswer | Response:
     """A suite's runs, best first; bounds behind exact values, what is not finite last.
@@ -70,7 +71,9 @@ def show_leaderboard(
     board = _Board(session, row, checked_text(stage, "stage"))
     ranked = board.metric(metric)
     where = board.group(ranked, None if group is None else checked_text(group, "group"))
-    answer = board.answer(ranked, where, page, Rows(rows), ineligible, [checked_text(tag, "tags") for tag in tags])
+    answer = board.answer(
+        ranked, where, page, Rows(rows), ineligible, [checked_text(tag, "tags") for tag in tags]
+    )
     if format == "json":
         return answer
     table = _table(answer)
@@ -79,7 +82,10 @@ def show_leaderboard(
         "md": (to_markdown, "text/markdown"),
         "html": (to_html, "text/html"),
     }[format]
-    headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    }
     if answer.next_cursor is not None:
         headers["X-Next-Cursor"] = answer.next_cursor
     return PlainTextResponse(write(table), media_type=kind, headers=headers)
@@ -93,9 +99,7 @@ class _Board:
         self._row = row
         self._stage = stage
         self._suite: Suite = suite_from_document(row.key, row.version, row.document, row.frozen_weights)
-        self._pointer = baselines.current(
-            session, project_id=row.project_id, suite_id=row.id, stage=stage
-        )
+        self._pointer = baselines.current(session, project_id=row.project_id, suite_id=row.id, stage=stage)
 
     def metric(self, name: str | None) -> Metric:
         """The metric asked for, or the lead metric.
@@ -106,7 +110,11 @@ class _Board:
         found = lead_metric(self._suite) if name is None else find_metric(self._suite, name)
         if found is None or found.direction is None:
             ranked = [metric.name for metric in self._suite.metrics if metric.direction is not None]
-            there = f"it ranks {', '.join(ranked)}" if ranked else "none of its metrics says which direction is better"
+            there = (
+                f"it ranks {', '.join(ranked)}"
+                if ranked
+                else "none of its metrics says which direction is better"
+            )
             problem = f"{name} cannot be ranked" if name is not None else "has no primary metric; say metric="
             raise InvalidInput(f"{problem}; {there}", field="metric")
         return found
@@ -226,11 +234,25 @@ def _change(metric: Metric, item: BoardItem, champion: BoardChampionAnswer | Non
     return worsening(metric, champion.value, item.value)
 
 
-_COLUMNS = ("rank", "run", "name", "value", "change", "worst group", "worst change", "gate", "n", "tags", "note")
+_COLUMNS = (
+    "rank",
+    "run",
+    "name",
+    "value",
+    "change",
+    "worst group",
+    "worst change",
+    "gate",
+    "n",
+    "tags",
+    "note",
+)
 
 
 def _table(board: BoardAnswer) -> Table:
-    title = f"{board.suite}: {board.metric} {board.group}" + ("" if board.stage == "final" else f" ({board.stage})")
+    title = f"{board.suite}: {board.metric} {board.group}" + (
+        "" if board.stage == "final" else f" ({board.stage})"
+    )
     return Table(
         title=title,
         columns=_COLUMNS,
@@ -239,7 +261,9 @@ def _table(board: BoardAnswer) -> Table:
                 item.rank,
                 item.run,
                 item.name,
-                item.value if item.bound == "exact" else f"{'≥' if item.bound == 'at_least' else '≤'} {item.value!r}",
+                item.value
+                if item.bound == "exact"
+                else f"{'≥' if item.bound == 'at_least' else '≤'} {item.value!r}",
                 None if item.change is None else percent(item.change),
                 item.worst.group if item.worst else None,
                 percent(item.worst.worsening) if item.worst else None,

@@ -16,13 +16,14 @@ def _number(value: Any) -> Any:
             raise ValueError('must be a number, or one of the strings "NaN", "Infinity", "-Infinity"')
         return _NAMES[value]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError('must be a number, or one of the strings "NaN", "Infinity", "-Infinity"')
+        raise ValueError('must be a number, or one of the strings "NaN", "Infinity", "-Infinity"')  # noqa: TRY004
     return float(value)
 
 
 def _whole(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("must be a whole number within 64 bits")
+        # pydantic turns a ValueError into a problem of the field, and lets a TypeError through.
+        raise ValueError("must be a whole number within 64 bits")  # noqa: TRY004
     return value
 
 

@@ -14,6 +14,7 @@ from app.api.problems import UnsupportedBody
 from app.api.router import a_router
 from app.api.strict_json import read_json
 from app.db.policies import PolicyRow
+from app.domain.access import Action
 from app.domain.policies import (
     JSON_SCHEMA,
     TEMPLATES,
@@ -23,7 +24,6 @@ from app.domain.policies import (
     policy_to_toml,
     template,
 )
-from app.domain.access import Action
 from app.errors import InvalidInput, NotFound
 from app.services import policies, projects
 
@@ -85,7 +85,9 @@ def show_policy(
 
 
 @router.put("/projects/{project}/policy", openapi_extra=_BODY)
-def put_policy(session: SessionDep, actor: ActorDep, project: str, policy: PolicyDep, now: Now) -> PolicyAnswer:
+def put_policy(
+    session: SessionDep, actor: ActorDep, project: str, policy: PolicyDep, now: Now
+) -> PolicyAnswer:
     """Make a new version; an equal policy makes none. Limits that contradict each other come back as warnings."""
     put = policies.put_policy(session, actor, project_key=project, policy=policy, now=now)
     row = policies.show_policy(session, actor, project_key=project, version=put.version)

@@ -74,7 +74,7 @@ class ProblemDetails(BaseModel):
     request_id: str | None = None
 
 
-DOCUMENTED = {
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemDetails, "description": description, "content": {MEDIA_TYPE: {}}}
     for status, description in {
         400: "The request is not HTTP that the service reads.",
@@ -168,7 +168,15 @@ def _validation_error(request: Request, error: RequestValidationError) -> Respon
 
 
 # Names of union branches that pydantic puts into an error's path; they are no fields of the request.
-_BRANCHES = ("function-", "constrained-", "literal[", "lax-or-strict", "union[", "nullable[", "json-or-python")
+_BRANCHES = (
+    "function-",
+    "constrained-",
+    "literal[",
+    "lax-or-strict",
+    "union[",
+    "nullable[",
+    "json-or-python",
+)
 
 
 def _field(loc: Sequence[Any]) -> str | None:

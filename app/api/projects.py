@@ -15,9 +15,13 @@ router = a_router("projects")
 
 
 @router.post("/projects", status_code=201)
-def create_project(session: SessionDep, actor: ActorDep, body: NewProject, now: Now, new_id: NewId) -> ProjectAnswer:
+def create_project(
+    session: SessionDep, actor: ActorDep, body: NewProject, now: Now, new_id: NewId
+) -> ProjectAnswer:
     """A project with the default policy."""
-    row = projects.create_project(session, actor, key=body.key, name=body.name or body.key, now=now, new_id=new_id)
+    row = projects.create_project(
+        session, actor, key=body.key, name=body.name or body.key, now=now, new_id=new_id
+    )
     return _answer(row)
 
 

@@ -11,5 +11,5 @@ from app.api.problems import DOCUMENTED
 
 
 def a_router(tag: str) -> APIRouter:
-    responses: dict[int | str, dict[str, Any]] = {**DOCUMENTED}
+    responses: dict[int | str, dict[str, Any]] = dict(DOCUMENTED)
     return APIRouter(tags=[tag], route_class=StrictRoute, responses=responses)

@@ -84,9 +84,9 @@ def list_runs(
     run_group: str | None = None,
     validity: Literal["valid", "suspect", "invalid"] | None = None,
     archived: Literal["true", "false", "all"] = "false",
-    sort: Annotated[str, Query(description="created_at, updated_at, name, key, config.<key>; `-` descends.")] = (
-        "-created_at"
-    ),
+    sort: Annotated[
+        str, Query(description="created_at, updated_at, name, key, config.<key>; `-` descends.")
+    ] = ("-created_at"),
 ) -> Listing[RunAnswer]:
     """A project's runs; `config.<key>=value` filters by configuration."""
     config = {
@@ -134,7 +134,9 @@ def archive_run(session: SessionDep, actor: ActorDep, run_id: UUID, now: Now) ->
 
 
 @router.post("/runs/{run_id}/invalidate")
-def invalidate_run(session: SessionDep, actor: ActorDep, run_id: UUID, body: Invalidation, now: Now) -> RunAnswer:
+def invalidate_run(
+    session: SessionDep, actor: ActorDep, run_id: UUID, body: Invalidation, now: Now
+) -> RunAnswer:
     """Nothing of the run is believed any more: it leaves leaderboards and baselines, its gates close."""
     mark = Validity.SUSPECT if body.suspect else Validity.INVALID
     row = validity.mark_run(session, actor, run_id=run_id, mark=mark, reason=body.reason, now=now)
@@ -142,11 +144,11 @@ def invalidate_run(session: SessionDep, actor: ActorDep, run_id: UUID, body: Inv
 
 
 @router.post("/runs/{run_id}/restore")
-def restore_run(session: SessionDep, actor: ActorDep, run_id: UUID, body: Verification, now: Now) -> RunAnswer:
+def restore_run(
+    session: SessionDep, actor: ActorDep, run_id: UUID, body: Verification, now: Now
+) -> RunAnswer:
     """Give back validity, never the crown."""
-    row = validity.mark_run(
-        session, actor, run_id=run_id, mark=Validity.VALID, reason=body.reason, now=now
-    )
+    row = validity.mark_run(session, actor, run_id=run_id, mark=Validity.VALID, reason=body.reason, now=now)
     return _answered(session, row)
 
 

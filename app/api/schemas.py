@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.services.posted import MAX_VALUES
 from app.api.numbers import Count, Name, Number, Reason, Whole
+from app.services.posted import MAX_VALUES
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
 Text = Annotated[str, Field(max_length=10_000)]
@@ -84,7 +84,9 @@ class Verification(_Body):
 
 
 class Invalidation(Verification):
-    suspect: Annotated[bool, Field(strict=True, description="Mark as suspect instead: shown, closes nothing.")] = False
+    suspect: Annotated[
+        bool, Field(strict=True, description="Mark as suspect instead: shown, closes nothing.")
+    ] = False
 
 
 class GroupBody(_Body):
@@ -190,7 +192,9 @@ class NewEvent(_Body):
 
 
 class EditAlert(_Body):
-    model_config = _example({"state": "muted", "until": "2026-12-01T00:00:00Z", "reason": "known, fix is training"})
+    model_config = _example(
+        {"state": "muted", "until": "2026-12-01T00:00:00Z", "reason": "known, fix is training"}
+    )
 
     state: Literal["open", "acknowledged", "muted", "resolved"]
     until: datetime | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.errors import InvalidInput, Problem
@@ -37,7 +37,9 @@ def read_json(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"the body is not UTF-8 (byte {error.start}); send JSON encoded as UTF-8") from None
+        raise InvalidInput(
+            f"the body is not UTF-8 (byte {error.start}); send JSON encoded as UTF-8"
+        ) from None
     try:
         document = json.loads(
             text, object_pairs_hook=_object, parse_constant=_literal, parse_float=_float, parse_int=_int
@@ -91,30 +93,38 @@ def _problems(document: Any) -> Iterator[Problem]:
     waiting: list[tuple[str, Any, int]] = [("", document, 0)]
     while waiting:
         path, value, depth = waiting.pop()
-        if isinstance(value, str):
-            if problem := text_problem(value):
-                yield Problem(field=path or None, message=problem)
+        if isinstance(value, _Object | list):
+            if depth == MAX_DEPTH:
+                yield Problem(
+                    field=_short(path), message=f"nested too deeply; at most {MAX_DEPTH} levels are read"
+                )
+                continue
+            if isinstance(value, _Object):
+                yield from _key_problems(path, value)
+                members: Iterable[tuple[str, Any]] = value.items()
+            else:
+                members = ((str(i), member) for i, member in enumerate(value))
+            waiting.extend((_joined(path, key), member, depth + 1) for key, member in members)
         elif isinstance(value, _Literal):
             yield Problem(field=path or None, message=f"{value.text[:40]} is not a JSON number{_NON_FINITE}")
-        elif isinstance(value, _Object | list) and depth == MAX_DEPTH:
-            yield Problem(field=_short(path), message=f"nested too deeply; at most {MAX_DEPTH} levels are read")
-        elif isinstance(value, _Object):
-            if value.repeated is not None:
-                field = _joined(path, value.repeated)
-                yield Problem(field=field, message="given twice in the same object; give it once")
-            for key, member in value.items():
-                if problem := text_problem(key):
-                    yield Problem(field=path or None, message=f"a key {problem}")
-                waiting.append((_joined(path, key), member, depth + 1))
-        elif isinstance(value, list):
-            waiting.extend((_joined(path, str(i)), member, depth + 1) for i, member in enumerate(value))
+        elif isinstance(value, str) and (problem := text_problem(value)):
+            yield Problem(field=path or None, message=problem)
+
+
+def _key_problems(path: str, found: _Object) -> Iterator[Problem]:
+    if found.repeated is not None:
+        message = "given twice in the same object; give it once"
+        yield Problem(field=_joined(path, found.repeated), message=message)
+    for key in found:
+        if problem := text_problem(key):
+            yield Problem(field=path or None, message=f"a key {problem}")
 
 
 def text_problem(text: str) -> str | None:
     """Why Postgres could not hold the text, or None."""
     if "\x00" in text:
         return "holds a NUL character, which cannot be stored; remove it"
-    if any("\ud800" <= character <= "\udfff" for character in text) if not text.isascii() else False:
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         return "holds half of a surrogate pair, which is no character; send the whole character"
     return None
 

@@ -35,7 +35,11 @@ def list_tokens(
     """Tokens of a project, or of the server; never their secrets."""
     after = page.after_as(a_time, lambda value: UUID(a_text(value)))
     rows = tokens.list_tokens(
-        session, actor, project=project, limit=page.limit + 1, after=None if after is None else (after[0], after[1])
+        session,
+        actor,
+        project=project,
+        limit=page.limit + 1,
+        after=None if after is None else (after[0], after[1]),
     )
     shown = rows[: page.limit]
     more = len(rows) > page.limit
@@ -46,7 +50,9 @@ def list_tokens(
 
 
 @router.post("/tokens", status_code=201)
-def create_token(session: SessionDep, actor: ActorDep, body: NewToken, now: Now, new_id: NewId) -> NewTokenAnswer:
+def create_token(
+    session: SessionDep, actor: ActorDep, body: NewToken, now: Now, new_id: NewId
+) -> NewTokenAnswer:
     """A new token; its secret is in this answer and nowhere else."""
     expires_at = body.expires_at
     if expires_at is not None and expires_at.tzinfo is None:

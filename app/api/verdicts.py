@@ -18,6 +18,7 @@ from app.db.evaluations import EvaluationRow
 from app.domain.gate import effective_gate
 from app.domain.outcomes import Aggregate, Check, Gate
 from app.domain.record import check_to_document
+from app.domain.sentences import explain
 from app.domain.summary import sentence_for_invalid
 
 
@@ -93,6 +94,7 @@ def _check(check: Check) -> CheckAnswer:
         worsening=check.worsening,
         limit=check.limit,
         detail=check_to_document(check)["detail"] if check.detail else {},
+        text=explain(check),
     )
 
 
@@ -122,12 +124,15 @@ def verdict_summaries(session: Session, rows: Sequence[EvaluationRow]) -> list[E
     summaries = []
     for row in rows:
         if row.suite_id not in keys:
-            suite = suites.at(session, project_id=project_id, suite_id=row.suite_id, version=row.suite_version)
+            suite = suites.at(
+                session, project_id=project_id, suite_id=row.suite_id, version=row.suite_version
+            )
             keys[row.suite_id] = suite.key if suite else ""
         evaluation = loaded[row.id]
         assessed = assessments.newest_row(session, project_id=project_id, evaluation_id=row.id)
         validity, reason = evaluations.effective_validity(
-            (run.validity, run.validity_reason) if run else ("valid", None), (row.validity, row.validity_reason)
+            (run.validity, run.validity_reason) if run else ("valid", None),
+            (row.validity, row.validity_reason),
         )
         sentence = assessed.sentence if assessed else ""
         summaries.append(

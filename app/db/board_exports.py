@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import case, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from app.db.tables import leaderboard_row
@@ -37,7 +38,7 @@ def wholes(session: Session, *, project_id: UUID, suite_id: UUID, stage: str) ->
             rows.eligible,
             rows.group_name.in_(_WHOLES),
         )
-        .distinct(rows.run_id, rows.metric)
+        .ext(distinct_on(rows.run_id, rows.metric))
         .order_by(rows.run_id, rows.metric, preferred)
     )
     return [Whole(**row) for row in session.execute(query).mappings()]

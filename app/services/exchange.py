@@ -82,7 +82,8 @@ def import_csv(
     project = projects.project_for(session, actor, key=project_key, action=Action.IMPORT)
     sheet = read_sheet(text)
     imported = Imported(skipped_columns=list(sheet.skipped_columns))
-    for line in sheet.lines:
+    # Two imports at once lock the same runs in the same order, or one would wait for the other for ever.
+    for line in sorted(sheet.lines, key=lambda line: line.run_key):
         try:
             created = _import_line(session, actor, project.id, project_key, suite_key, line, now, new_id)
         except InvalidInput as error:
@@ -169,7 +170,9 @@ def read_sheet(text: str) -> Sheet:
         raise InvalidInput(f"line {reader.line_num} is not CSV: {error}", field="body") from None
     problems += _repeated(lines)
     if problems:
-        raise InvalidInput("the file holds lines that cannot be imported; nothing was", problems=problems[:_MAX_PROBLEMS])
+        raise InvalidInput(
+            "the file holds lines that cannot be imported; nothing was", problems=problems[:_MAX_PROBLEMS]
+        )
     if not lines:
         raise InvalidInput("the file holds no run; a line each follows the header", field="body")
     return Sheet(lines=tuple(lines), skipped_columns=tuple(skipped))
@@ -178,7 +181,9 @@ def read_sheet(text: str) -> Sheet:
 def _columns(header: list[str]) -> tuple[dict[int, str], list[str]]:
     """The metric of each column that has one, and the columns that are not read."""
     if "run_id" not in header:
-        raise InvalidInput(f"the first line must name the columns: {','.join(RUN_COLUMNS)},metric:<name>…", field="run_id")
+        raise InvalidInput(
+            f"the first line must name the columns: {','.join(RUN_COLUMNS)},metric:<name>…", field="run_id"
+        )
     for name in header:
         if header.count(name) > 1:
             raise InvalidInput(f"column {name!r} is there twice", field=name or "header")
@@ -192,7 +197,9 @@ def _columns(header: list[str]) -> tuple[dict[int, str], list[str]]:
         else:
             metrics[i] = metric
     if not metrics:
-        raise InvalidInput("no column is called metric:<name>; rename those that hold numbers", field="metric:")
+        raise InvalidInput(
+            "no column is called metric:<name>; rename those that hold numbers", field="metric:"
+        )
     return metrics, skipped
 
 
@@ -214,7 +221,9 @@ def _lines(
             continue
         if number > _MAX_LINES:
             raise InvalidInput(f"the file has more than {_MAX_LINES} lines; split it", field="body")
-        about: dict[str, Any] = {name: _unguarded(cell.strip()) for name, cell in zip(header, cells, strict=True)}
+        about: dict[str, Any] = {
+            name: _unguarded(cell.strip()) for name, cell in zip(header, cells, strict=True)
+        }
         values = []
         for i, metric in metrics.items():
             try:
@@ -233,7 +242,9 @@ def _lines(
             label=about.get("label", ""),
             timestamp=about.get("timestamp", ""),
             notes=about.get("notes", ""),
-            tags=tuple(tag.strip() for tag in about.get("tags", "").replace(";", ",").split(",") if tag.strip()),
+            tags=tuple(
+                tag.strip() for tag in about.get("tags", "").replace(";", ",").split(",") if tag.strip()
+            ),
             values=tuple(values),
         )
 
@@ -268,9 +279,9 @@ def _value(metric: str, cell: str) -> Value | None:
     try:
         number = _WORDS[digits.lower()] if digits.lower() in _WORDS else float(digits)
     except ValueError:
-        raise ValueError(f"{cell.strip()[:40]!r} is not a number; leave the cell empty where there is none") from None
+        raise ValueError(
+            f"{cell.strip()[:40]!r} is not a number; leave the cell empty where there is none"
+        ) from None
     if not math.isfinite(number) and digits.lower() not in _WORDS:
         raise ValueError(f"{digits[:40]!r} is beyond what a double holds")
     return Value(metric=metric, group=OVERALL, value=number, bound=bound)
-
-

@@ -1,7 +1,7 @@
 """Every route × every role, with one's own project's entities, another project's, and no token at all.
 
-What must come out follows from the one table, `domain/access.ALLOWED`, and from the map below, which says what each route
-does. A route that is missing from the map fails the test.
+What must come out follows from the one table, `domain/access.ALLOWED`, and from the map below, which says what each
+route does. A route that is missing from the map fails the test.
 """
 
 from __future__ import annotations
@@ -102,7 +102,11 @@ class Entities:
         """The shape with every {name} replaced; a new id for {uuid} and {new}."""
         if isinstance(shape, str):
             fresh = str(uuid4())
-            return shape.format(**{**self.ids, "uuid": fresh, "new": f"p-{fresh[:8]}"}) if "{" in shape else shape
+            return (
+                shape.format(**{**self.ids, "uuid": fresh, "new": f"p-{fresh[:8]}"})
+                if "{" in shape
+                else shape
+            )
         if isinstance(shape, dict):
             return {key: self.filled(value) for key, value in shape.items()}
         return [self.filled(value) for value in shape] if isinstance(shape, list) else shape
@@ -209,11 +213,11 @@ def test_another_projects_entities_do_not_exist_for_anybody_else(places: Places,
     assert wrong == []
 
 
-@pytest.mark.parametrize("token", [None, "trn_nobody00_" + "A" * 43, "", "Bearer", "é" * 20])
+@pytest.mark.parametrize("token", [None, "trn_nobody00_" + "A" * 43, "", "Bearer", "\x80" * 20])
 def test_without_a_token_that_opens_anything_there_is_nothing_but_health(
     places: Places, token: str | None
 ) -> None:
-    nobody = places.admin.with_token(token.encode().decode("latin-1") if token else token)
+    nobody = places.admin.with_token(token)
     wrong = []
 
     for route, (action, _, _) in ROUTES.items():
@@ -229,8 +233,6 @@ def test_a_run_token_appends_to_its_own_run_only(places: Places) -> None:
     second = places.admin.put("/projects/ours/runs/run-2", {"attempt_id": str(uuid4())})["run_id"]
 
     posted = caller.send("PUT", f"/runs/{second}/evaluations/{uuid4()}", a_post())
-    attached = caller.send(
-        "PUT", "/projects/ours/runs/run-2", {"attempt_id": str(uuid4()), "role": "attach"}
-    )
+    attached = caller.send("PUT", "/projects/ours/runs/run-2", {"attempt_id": str(uuid4()), "role": "attach"})
 
     assert (posted.status_code, attached.status_code) == (403, 403)

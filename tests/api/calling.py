@@ -40,14 +40,19 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         query: Any = None,
     ) -> httpx.Response:
-        sent = dict(headers or {})
+        sent: dict[str, str | bytes] = dict(headers or {})
         if self.token is not None:
-            sent["Authorization"] = f"Bearer {self.token}"
+            # As bytes: a header may hold what is no ASCII, and httpx would refuse to send that as text.
+            sent["Authorization"] = f"Bearer {self.token}".encode("latin-1")
         if document is not None:
             content = json.dumps(document)
         if content is not None:
             sent.setdefault("Content-Type", "application/json")
-        url = path if path.startswith((API, "/healthz", "/readyz", "/metrics", "/docs", "/openapi")) else API + path
+        url = (
+            path
+            if path.startswith((API, "/healthz", "/readyz", "/metrics", "/docs", "/openapi"))
+            else API + path
+        )
 
         async def ask() -> httpx.Response:
             return await self.client.request(method, url, content=content, headers=sent, params=query)
@@ -106,7 +111,8 @@ def row_counts(database_url: str) -> dict[str, int]:
                 text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
             ).scalars()
             return {
-                name: session.execute(text(f'SELECT count(*) FROM "{name}"')).scalar_one() for name in list(names)
+                name: session.execute(text(f'SELECT count(*) FROM "{name}"')).scalar_one()
+                for name in list(names)
             }
     finally:
         engine.dispose()

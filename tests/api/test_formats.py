@@ -64,7 +64,10 @@ def test_html_shows_a_name_as_text(name: str) -> None:
 
 def test_numbers_keep_their_precision_in_csv_and_absent_is_empty() -> None:
     table = Table(
-        title="t", columns=("a", "b", "c"), rows=[(0.1 + 0.2, None, float("-inf"))], numeric=frozenset({0, 1, 2})
+        title="t",
+        columns=("a", "b", "c"),
+        rows=[(0.1 + 0.2, None, float("-inf"))],
+        numeric=frozenset({0, 1, 2}),
     )
 
     assert to_csv(table).splitlines()[1] == "0.30000000000000004,,-Infinity"

@@ -33,7 +33,9 @@ def test_every_write_route_has_an_example_and_every_route_documents_its_problems
 
     for method, path, operation in operations(document):
         body = operation.get("requestBody")
-        if body is not None and not any(_has_example(document, content) for content in body["content"].values()):
+        if body is not None and not any(
+            _has_example(document, content) for content in body["content"].values()
+        ):
             lacking.append((method, path, "example"))
         missing = {"401", "403", "404", "409", "422", "500", "503"} - operation["responses"].keys()
         if missing:
@@ -49,7 +51,9 @@ def _has_example(document: dict[str, Any], content: dict[str, Any]) -> bool:
     return "example" in content or "example" in schema
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["as documented", "twisted"])
+@pytest.mark.parametrize(
+    "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["as documented", "twisted"]
+)
 def test_no_request_made_from_the_document_ends_in_an_answer_that_is_not_documented(
     admin: Caller, mode: GenerationMode
 ) -> None:
@@ -81,7 +85,11 @@ def test_no_request_made_from_the_document_ends_in_an_answer_that_is_not_documen
             assert str(response.status_code) in documented, (label, response.status_code, response.text)
             if response.content:
                 kind = response.headers["content-type"].partition(";")[0]
-                assert kind in documented[str(response.status_code)]["content"], (label, response.status_code, kind)
+                assert kind in documented[str(response.status_code)]["content"], (
+                    label,
+                    response.status_code,
+                    kind,
+                )
 
         ask()
 

@@ -100,7 +100,11 @@ def test_non_finite_numbers_are_kept_and_travel_by_name(admin: Caller) -> None:
 
     shown = admin.get(f"/evaluations/{verdict['evaluation']}")
 
-    assert {value["group"]: value["value"] for value in shown["values"]} == {"a": "NaN", "b": "-Infinity", "c": 0.5}
+    assert {value["group"]: value["value"] for value in shown["values"]} == {
+        "a": "NaN",
+        "b": "-Infinity",
+        "c": 0.5,
+    }
     assert shown["gate"] != "open"
 
 

@@ -27,7 +27,9 @@ def body(config: str) -> str:
         pytest.param(body('{"lr": ' + "9" * 5000 + "}"), "config.lr", id="five thousand digits"),
         pytest.param(body('{"a": "x\\u0000y"}'), "config.a", id="NUL"),
         pytest.param(body('{"a": "\\ud800"}'), "config.a", id="a lone surrogate"),
-        pytest.param(body('{"a": ["x", {"b": "\\udfff"}]}'), "config.a.1.b", id="a lone surrogate further in"),
+        pytest.param(
+            body('{"a": ["x", {"b": "\\udfff"}]}'), "config.a.1.b", id="a lone surrogate further in"
+        ),
         pytest.param(body('{"\\u0000": 1}'), "config", id="NUL in a key"),
         pytest.param(body('{"a": 1, "a": 2}'), "config.a", id="a key given twice"),
         pytest.param(body(DEEP), "config.a.a.a", id="400 levels"),
@@ -38,7 +40,9 @@ def body(config: str) -> str:
         pytest.param('"' + "x" * 1000 + '"', None, id="a text"),
         pytest.param('{"attempt_id": 7}', "attempt_id", id="a wrong type"),
         pytest.param(f'{{"attempt_id": "{uuid4()}", "seed": 9223372036854775808}}', "seed", id="2^63"),
-        pytest.param(f'{{"attempt_id": "{uuid4()}", "seed": 1.5}}', "seed", id="a fraction for a whole number"),
+        pytest.param(
+            f'{{"attempt_id": "{uuid4()}", "seed": 1.5}}', "seed", id="a fraction for a whole number"
+        ),
         pytest.param(f'{{"attempt_id": "{uuid4()}", "seed": "7"}}', "seed", id="a text for a number"),
         pytest.param(f'{{"attempt_id": "{uuid4()}", "sede": 7}}', "sede", id="a misspelt field"),
     ],

@@ -457,6 +457,21 @@ def test_a_policy_can_demand_a_group_of_a_secondary_metric() -> None:
     assert verdict.gate is Gate.CLOSED
 
 
+def test_a_policy_can_demand_a_tier_of_a_secondary_metric() -> None:
+    suite = a_suite(({"name": "a", "tier": "t"}, "b"), {"mse": None, "mae": {"role": "secondary"}})
+    rule = PolicyRule(metric="mae", scope=Scope(kind=ScopeKind.TIER, name="t"), required=True)
+    side = an_evaluation(
+        {"a": 1.0, "b": 1.0}, values=an_evaluation({"a": 1.0, "b": 1.0}, metric="mae").values
+    )
+
+    verdict = a_verdict(side, side, suite=suite, policy=Policy(rules=(rule,)))
+
+    assert [(c.group, c.required) for c in verdict.checks if c.metric == "mae"] == [
+        ("overall", False),
+        ("tier:t", True),
+    ]
+
+
 def test_a_secondary_metrics_impossible_group_is_found_though_no_check_looks_there() -> None:
     suite = a_suite(("a", "b"), {"mse": None, "mae": {"role": "secondary"}})
     good = {"a": 1.0, "b": 1.0}

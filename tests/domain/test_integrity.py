@@ -200,7 +200,7 @@ def test_the_suites_weights_do_not_enter_the_reconciliation() -> None:
             id="a part not recorded",
         ),
         pytest.param(
-            Loss(total=1.0, parts={"data": 1.0, "pde": 0.5}, weights={"data": 1.0}),
+            Loss(total=1.5, parts={"data": 1.0, "pde": 0.5}, weights={"data": 1.0}),
             (Outcome.FAILED, "loss_decomposition"),
             id="a weight that was never set",
         ),

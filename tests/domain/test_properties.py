@@ -260,6 +260,9 @@ def test_the_order_of_groups_does_not_matter(candidate: Evaluation, champion: Ev
 
     assert by_cell(listed_otherwise) == by_cell(plain)
     assert listed_otherwise.gate is plain.gate
+    assert [repr((a.name, a.value, a.worsening)) for a in listed_otherwise.aggregates] == [
+        repr((a.name, a.value, a.worsening)) for a in plain.aggregates
+    ]
 
 
 @given(

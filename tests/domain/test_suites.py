@@ -8,6 +8,7 @@ import pytest
 
 from app.domain.suites import (
     CellDigests,
+    Suite,
     cell_digest,
     differing_fields,
     lead_metric,
@@ -110,7 +111,7 @@ BASE = a_suite(
 
 def changed(
     groups: list[object] | None = None, metrics: dict[str, object] | None = None, **fields: str
-) -> object:
+) -> Suite:
     document = suite_to_document(BASE) | fields
     if groups is not None:
         document["groups"] = groups
@@ -187,6 +188,14 @@ def test_only_the_proportions_of_weights_matter() -> None:
 
     assert cell_digest(one, "mse", "overall") == cell_digest(ten, "mse", "overall")
     assert differing_fields(one, ten, "mse", "overall") == ()
+
+
+def test_a_new_weighted_group_changes_the_overalls_digest_but_not_that_of_another_tier() -> None:
+    old = changed([A | {"weight": 1}, B | {"weight": 2}])
+    new = changed([A | {"weight": 1}, B | {"weight": 2}, {"name": "c", "tier": "u", "weight": 4}])
+
+    assert cell_digest(old, "mse", "tier:t") == cell_digest(new, "mse", "tier:t")
+    assert cell_digest(old, "mse", "overall") != cell_digest(new, "mse", "overall")
 
 
 def test_frozen_weights_are_not_part_of_a_digest() -> None:

@@ -36,4 +36,4 @@ def _element(tag: str, cell: Cell, is_number: bool) -> str:
     text = "" if cell is None else number(cell) if isinstance(cell, float) else visible(str(cell))
     # <bdi> keeps a right-to-left name from turning its neighbours round.
     inner = escape(text) if is_number or not text else f"<bdi>{escape(text)}</bdi>"
-    return f'<{tag}{" class=n" if is_number else ""}>{inner}</{tag}>'
+    return f"<{tag}{' class=n' if is_number else ''}>{inner}</{tag}>"

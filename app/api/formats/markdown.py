@@ -22,7 +22,12 @@ def to_markdown(table: Table) -> str:
 
 def escaped(text: str) -> str:
     """Text that no Markdown reader, HTML inside it, or workflow command (`::error::`) takes for more than text."""
-    return _SPECIAL.sub(r"\\\1", visible(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+    return (
+        _SPECIAL.sub(r"\\\1", visible(text))
+        .replace("\\<", "&lt;")
+        .replace("\\>", "&gt;")
+        .replace("\\&", "&amp;")
+    )
 
 
 def _cell(cell: Cell) -> str:

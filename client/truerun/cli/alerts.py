@@ -39,6 +39,14 @@ def list_alerts(args: argparse.Namespace, service: Service, out: Output) -> int:
     ]
     header = ("ALERT", "LEVEL", "STATE", "SUITE", "RUN", "COUNT", "UPDATED", "TITLE")
     out.table(header, rows, right="lllllr", empty="no alert")
+    for item in items:
+        lines = item.get("lines")
+        told = (
+            [str(line.get("text")) for line in lines if isinstance(line, dict)]
+            if isinstance(lines, list)
+            else []
+        )
+        out.lines(["", visible(item.get("title")), *(f"  {visible(line)}" for line in told)])
     return 0
 
 

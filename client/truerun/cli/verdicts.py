@@ -112,7 +112,10 @@ def _sorted_checks(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _check_cells(check: Mapping[str, Any]) -> list[str]:
     notes = check.get("notes")
-    why = [str(check["reason"])] if check.get("reason") else []
+    # A regression's and a limit's numbers stand in their own columns; a finding's only in its text.
+    said = check.get("reason") if check.get("rule") in ("regression", "limit") else check.get("text")
+    said = said or check.get("reason")
+    why = [str(said)] if said else []
     why += [str(note) for note in notes] if isinstance(notes, list) else []
     why += [] if check.get("required") else ["advisory"]
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+import structlog
 import uvicorn
 
 from app.db import make_engine, session_factory
@@ -20,8 +22,19 @@ from truerun.cli import main
 
 
 @pytest.fixture
+def quiet_service() -> Iterator[None]:
+    """What the service logs must not mix with what a command prints."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
 def live(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    database_url: str,
+    quiet_service: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Live]:
     engine = make_engine(database_url)
     with session_factory(engine)() as session, session.begin():

@@ -46,7 +46,7 @@ def test_a_meter_and_numbers_one_already_has_say_the_same(live: Live) -> None:
     errors = generator.normal(0.4, 0.05, 900)
     groups = numpy.array(["short", "mid", "long"])[numpy.arange(900) % 3]
     run = live.run("metered")
-    meter = run.evaluation("s", metrics={"my_err": "lower"})
+    meter = run.evaluation("s", metrics={"my_err": {"direction": "lower", "pooling": "mean"}})
     for start in range(0, 900, 64):
         meter.update("my_err", errors[start : start + 64], groups[start : start + 64])
     meter.state(n=900, overall={"my_err": float(errors.mean())})
