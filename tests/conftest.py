@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +28,10 @@ def passable_tmp() -> Iterator[Path]:
     """A temporary directory that the user running Postgres may pass through; pytest's own is closed to all but us."""
     path = Path(tempfile.mkdtemp(prefix="truerun-tests-"))
     path.chmod(0o711)
-    yield path
-    shutil.rmtree(path)
+    command = [sys.executable, str(Path(__file__).with_name("leftovers.py")), str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+        yield path
+        shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")

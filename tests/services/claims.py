@@ -161,7 +161,9 @@ def verdict(world: World, project: UUID, evaluation_id: UUID) -> Verdict:
 
 
 def row_of(world: World, project: UUID, evaluation_id: UUID) -> EvaluationRow:
-    row = world.run(lambda session: evaluations.by_id(session, project_id=project, evaluation_id=evaluation_id))
+    row = world.run(
+        lambda session: evaluations.by_id(session, project_id=project, evaluation_id=evaluation_id)
+    )
     assert row is not None
     return row
 
@@ -196,7 +198,9 @@ def board(
     tags: tuple[str, ...] = (),
 ) -> list[BoardItem]:
     def call(session: Session) -> list[BoardItem]:
-        version = session.execute(select(suites.suite.c.version).where(suites.suite.c.id == suite_id)).scalar_one()
+        version = session.execute(
+            select(suites.suite.c.version).where(suites.suite.c.id == suite_id)
+        ).scalar_one()
         cell = cell_digest(suites.load_suite(session, project, suite_id, version), metric, group)
         assert cell is not None
         return leaderboards.page(

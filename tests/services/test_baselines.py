@@ -57,7 +57,9 @@ def with_limit(world: World, **limit: float) -> None:
     world.run(lambda session: put_policy(session, ADMIN, project_key="burgers", policy=policy, now=NOW))
 
 
-def test_a_suite_begins_without_champion_at_version_0(world: World, project: ProjectRow, suite_id: UUID) -> None:
+def test_a_suite_begins_without_champion_at_version_0(
+    world: World, project: ProjectRow, suite_id: UUID
+) -> None:
     posted(world, a_run(world, "first").run_id)
 
     found = pointer(world, project.id, suite_id)

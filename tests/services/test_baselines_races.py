@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -63,7 +65,7 @@ def consistent(world: World, project: UUID, suite_id: UUID) -> None:
     now = pointer(world, project, suite_id)
     told = events(world, project, suite_id)
     assert [event.version for event in told] == list(range(now.version, 0, -1))
-    for later, earlier in zip(told, told[1:], strict=False):
+    for later, earlier in pairwise(told):
         assert later.previous_evaluation_id == earlier.evaluation_id
     with world.transaction() as session:
         history = baselines.history(session, now)
@@ -181,7 +183,7 @@ def test_an_invalidation_behind_the_promotion_of_its_run_takes_the_crown_back(
 
     world.behind(promoting(second, version=1), marking_run(run.run_id))
 
-    assert [event.kind for event in events(world, project.id, suite_id)][0] == "invalidate"
+    assert events(world, project.id, suite_id)[0].kind == "invalidate"
     assert pointer(world, project.id, suite_id).evaluation_id == first
     consistent(world, project.id, suite_id)
 
@@ -201,6 +203,46 @@ def test_the_crown_is_never_handed_to_who_is_made_invalid_at_the_same_moment(
     consistent(world, project.id, suite_id)
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """People and machines who do anything to the same runs, at once."""
+
+    world: World
+    project: UUID
+    suite_id: UUID
+    runs: list[UUID]
+    ids: list[UUID]
+    recorded: list[UUID] = field(default_factory=list)
+    failures: list[BaseException] = field(default_factory=list)
+
+    def anything(self, dice: random.Random) -> Callable[[Session], Any]:
+        i = dice.randrange(len(self.runs))
+        version = pointer(self.world, self.project, self.suite_id).version
+        deeds: list[Callable[[Session], Any]] = [
+            posting(self.runs[i], a_post(better(dice.randrange(9)), step=dice.randrange(50))),
+            posting(self.runs[i], a_post(better(dice.randrange(9)), step=dice.randrange(50))),
+            promoting(self.ids[i], version=version),
+            promoting(self.ids[i], version=version),
+            moving(EventKind.ROLLBACK, version=version),
+            marking_run(self.runs[i], dice.choice(list(Validity))),
+            marking_evaluation(self.ids[i], dice.choice(list(Validity))),
+            lambda session: rejudge_batch(session, now=NOW, limit=5),
+        ]
+        return dice.choice(deeds)
+
+    def work(self, dice: random.Random) -> None:
+        try:
+            for _ in range(25):
+                try:
+                    made = self.world.run(self.anything(dice))
+                except Conflict:
+                    continue
+                if isinstance(made, Recorded):
+                    self.recorded.append(made.evaluation_id)
+        except BaseException as error:  # noqa: BLE001  a thread's error must not get lost
+            self.failures.append(error)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_posts_promotions_and_invalidations_at_once_leave_the_books_in_order(
     seed: int, world: World, project: ProjectRow
@@ -209,55 +251,19 @@ def test_posts_promotions_and_invalidations_at_once_leave_the_books_in_order(
     runs = [a_run(world, f"run-{i}", run_group="sweep" if i % 2 else None).run_id for i in range(6)]
     ids = [posted(world, run_id, better(i)) for i, run_id in enumerate(runs)]
     world.run(bootstrapping(ids[0]))
-    dice = random.Random(seed)
+    crowd = Crowd(world, project.id, suite_id, runs, ids)
 
-    def anything(draw: random.Random) -> Callable[[Session], Any]:
-        i = draw.randrange(len(runs))
-        version = pointer(world, project.id, suite_id).version
-        deed = draw.choice(["post", "post", "promote", "promote", "rollback", "run", "evaluation", "judge"])
-        if deed == "post":
-            call = posting(runs[i], a_post(better(draw.randrange(9)), step=draw.randrange(50)))
-        elif deed == "promote":
-            call = promoting(ids[i], version=version)
-        elif deed == "rollback":
-            call = moving(EventKind.ROLLBACK, version=version)
-        elif deed == "run":
-            call = marking_run(runs[i], draw.choice(list(Validity)))
-        elif deed == "evaluation":
-            call = marking_evaluation(ids[i], draw.choice(list(Validity)))
-        else:
-            call = lambda session: rejudge_batch(session, now=NOW, limit=5)  # noqa: E731
-        return call
-
-    def worker(own: random.Random) -> None:
-        for _ in range(25):
-            try:
-                made = world.run(anything(own))
-            except Conflict:
-                continue
-            if isinstance(made, Recorded):
-                recorded.append(made.evaluation_id)
-
-    recorded: list[UUID] = []
-    def guarded(own: random.Random) -> None:
-        try:
-            worker(own)
-        except BaseException as error:  # noqa: BLE001  a thread's error must not get lost
-            failures.append(error)
-
-    failures: list[BaseException] = []
-    threads = [
-        threading.Thread(target=guarded, args=(random.Random(dice.getrandbits(32)),)) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=crowd.work, args=(random.Random(4 * seed + i),)) for i in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(120)
 
-    assert failures == []
+    assert crowd.failures == []
     judge_again(world)
     consistent(world, project.id, suite_id)
-    for evaluation_id in ids + recorded:
+    assert len(events(world, project.id, suite_id)) > 3
+    for evaluation_id in ids + crowd.recorded:
         judged_against_what_was_locked(world, project.id, suite_id, evaluation_id)
     latest = [row.run_id for row in rows_marked_latest(world)]
     assert len(latest) == len(set(latest))

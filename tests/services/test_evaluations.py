@@ -107,9 +107,7 @@ def other_contents() -> dict[str, PostedEvaluation]:
 
 
 @pytest.mark.parametrize("what", other_contents())
-def test_the_same_id_with_other_content_is_refused(
-    what: str, world: World, project: ProjectRow
-) -> None:
+def test_the_same_id_with_other_content_is_refused(what: str, world: World, project: ProjectRow) -> None:
     a_suite(world)
     run, chosen = a_run(world, "first"), uuid4()
     world.run(posting(run.run_id, a_post(), evaluation_id=chosen))
@@ -222,7 +220,9 @@ def test_an_evaluation_belongs_to_the_attempt_it_names(world: World, project: Pr
     run = a_run(world, "first")
     a_run(world, "first")
     with world.transaction() as session:
-        first_attempt = session.connection().exec_driver_sql("SELECT attempt_id FROM attempt WHERE number = 1")
+        first_attempt = session.connection().exec_driver_sql(
+            "SELECT attempt_id FROM attempt WHERE number = 1"
+        )
         attempt_id: UUID = first_attempt.scalar_one()
 
     named = posted(world, run.run_id, attempt_id=attempt_id)
@@ -268,7 +268,7 @@ def test_the_first_post_makes_the_suite_when_it_says_what_its_metrics_are(
         made = suites.newest(session, project_id=project.id, key="new")
     assert made is not None
     assert [metric.name for metric in made.to_domain().metrics] == ["my_err"]
-    with pytest.raises(InvalidInput, match='metrics={"other": "lower"}'):
+    with pytest.raises(InvalidInput, match=r'metrics=\{"other": "lower"\}'):
         posted(world, run.run_id, {"a": 0.5}, suite="newer", metric="other")
 
 

@@ -162,7 +162,7 @@ def _add_alerts(add: _Add, family: Callable[..., Any]) -> None:
     ):
         parser = add(verb, alerts.change_alert, about, within=verbs)
         parser.add_argument("alert", metavar="ALERT")
-        parser.add_argument("--reason")
+        parser.add_argument("--reason", required=verb == "mute")
         parser.set_defaults(verb=verb)
         if verb == "mute":
             parser.add_argument(

@@ -32,6 +32,7 @@ def golden(name: str, text: str) -> None:
     """Compare with what was agreed, but for ids and times."""
     plain = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<id>", text)
     plain = re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d[\d:.+Z]*", "<time>", plain)
+    plain = re.sub(r"trn_[a-z0-9]{8}", "<token>", plain)
     file = GOLDEN / name
     if os.environ.get("TRUERUN_WRITE_GOLDEN"):
         file.parent.mkdir(exist_ok=True)
@@ -196,7 +197,7 @@ def test_alerts_are_listed_acknowledged_muted_and_resolved(live: Live, heights: 
 
     listed = live.say("alerts")
     acked = live.say("alerts", "ack", alert["id"], "--reason", "on it")
-    muted = live.say("alerts", "mute", alert["id"], "--until", "2h", "--json")
+    muted = live.say("alerts", "mute", alert["id"], "--until", "2h", "--reason", "known", "--json")
     resolved = live.say("alerts", "resolve", alert["id"])
 
     assert (listed.code, acked.code, muted.code, resolved.code) == (0, 0, 0, 0)
@@ -209,7 +210,7 @@ def test_alerts_are_listed_acknowledged_muted_and_resolved(live: Live, heights: 
     assert alert["id"] in {
         item["id"] for item in live.say("alerts", "list", "--state", "all", "--json").document["items"]
     }
-    assert live.say("alerts", "mute", alert["id"], "--until", "soon").code == 64
+    assert live.say("alerts", "mute", alert["id"], "--until", "soon", "--reason", "x").code == 64
     assert live.say("alerts", "ack", "00000000-0000-7000-8000-000000000000").code == 64
 
 
