@@ -77,7 +77,8 @@ def _cell_name(kind: ScopeKind, name: str | None) -> str:
 
 def _whole(whole: tuple[Value | None, str | None]) -> tuple[Value | None, str | None]:
     value, left_out = whole
-    return value, "missing_metric" if value is None else left_out
+    # Where every group is only a bound nothing is missing, but nothing can be pooled either.
+    return value, "missing_metric" if value is None and left_out != "censored" else left_out
 
 
 def _limit_check(

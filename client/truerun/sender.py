@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Generator
-from enum import Enum
 from queue import Empty, SimpleQueue
 
 from truerun import verdict as verdicts
-from truerun.answers import PARK_SECONDS, Answer, Fate, backoff_seconds, retry_after_seconds
+from truerun.answers import PARK_SECONDS, Answer, Fate, backoff_seconds
 from truerun.courier import Courier
 from truerun.manners import Manners
+from truerun.patience import Patience, jitter
 from truerun.pending import Pending
 from truerun.spool import Spool
-from truerun.transport import REQUEST_SECONDS, now
+from truerun.transport import REQUEST_SECONDS
 from truerun.verdict import Verdict, verdict_from
 
 # Changes of the configuration that come in a row are told together.
 SETTLING_SECONDS = 1.0
 # A service that has been away this long already will not be back before the process ends.
 LONG_GONE_SECONDS = 10.0
-
-
-class Hold(Enum):
-    """Why nothing is sent for the moment; only a back-off is cut short by news."""
-
-    NONE = "none"
-    BACK_OFF = "back_off"
-    ASKED = "asked"
-    PARKED = "parked"
-
-
-def _jitter() -> float:
-    return random.random()  # noqa: S311 - spreads retries, hides nothing
 
 
 class Sender:
@@ -57,7 +43,7 @@ class Sender:
         keep_run: Callable[[], None],
     ) -> None:
         self.drained = threading.Event()
-        self.trouble = ""
+        self._patience = Patience()
         self._spool = spool
         self._courier = courier
         self._manners = manners
@@ -67,13 +53,14 @@ class Sender:
         self._has_leftovers = courier is not None
         self._inbox: SimpleQueue[Pending | None] = SimpleQueue()
         self._waiting: list[Pending] = []
-        self._hold = Hold.NONE
-        self._hold_until = 0.0
-        self._failures = 0
-        self._failing_since: float | None = None
         self._introduced_at = -SETTLING_SECONDS
         self._closing_until: float | None = None
         self._at_rest = threading.Event()
+
+    @property
+    def trouble(self) -> str:
+        """Why things wait, in words; empty when all is well."""
+        return self._patience.trouble
 
     def start(self) -> None:
         threading.Thread(target=self._work, name="truerun-sender", daemon=True).start()
@@ -94,8 +81,7 @@ class Sender:
         self._at_rest.clear()
         self._closing_until = time.monotonic() + seconds
         self.nudge()
-        # An event, not a join: at the interpreter's end a join could wait for a thread that cannot run any
-        # more.
+        # An event, not a join: at the interpreter's end a thread may not run any more.
         self._at_rest.wait(seconds)
         return self.drained.is_set()
 
@@ -107,7 +93,7 @@ class Sender:
         while not self.drained.is_set():
             try:
                 self._receive()
-                if not self._is_held:
+                if not self._patience.is_held:
                     self._keep_run()
                     self._step()
             except Exception as error:  # noqa: BLE001 - a fault of ours must neither end the thread nor spin it
@@ -119,10 +105,6 @@ class Sender:
             self._courier.close()
         self._leftovers.close()
         self._at_rest.set()
-
-    @property
-    def _is_held(self) -> bool:
-        return time.monotonic() < self._hold_until
 
     @property
     def _is_closing(self) -> bool:
@@ -141,9 +123,8 @@ class Sender:
                 news = self._inbox.get_nowait()
             except Empty:
                 break
-        if self._hold is Hold.BACK_OFF:
-            self._hold_until = 0.0
-        elif self._hold is Hold.PARKED and self._is_held:
+        self._patience.hear_news()
+        if self._patience.is_parked:
             self._tell(self._waiting, self.trouble)
 
     def _idle_seconds(self) -> float | None:
@@ -157,7 +138,7 @@ class Sender:
             due.append(0.0)
         if not due:
             return None
-        earliest = max(min(due), self._hold_until)
+        earliest = max(min(due), self._patience.until)
         if self._closing_until is not None and earliest > self._closing_until:
             # Nothing will be tried before whoever closes has gone.
             self._at_rest.set()
@@ -186,41 +167,26 @@ class Sender:
         result, answer = courier.introduce(seconds=self._request_seconds())
         if result is Fate.ACCEPTED:
             self._introduced_at = time.monotonic()
-            self._recover()
+            self._patience.recover()
         elif result is Fate.RETRY:
             self._back_off(answer)
         else:
             self._park(answer.reason)
 
     def _deliver(self, courier: Courier, item: Pending) -> None:
-        try:
-            body = (
-                item.body
-                if item.body is not None or self._spool is None
-                else self._spool.read_evaluation(item.evaluation)
-            )
-        except FileNotFoundError:
-            body = None
+        body = self._body(item)
         if body is None:
             # Somebody else, such as `truerun sync`, delivered it or took it away.
             self._settle(item, verdicts.unknown("its file left the spool", evaluation=str(item.evaluation)))
             return
         result, answer = courier.deliver(item.evaluation, body, seconds=self._request_seconds())
         if result is Fate.ACCEPTED and answer.document is not None:
-            self._recover()
+            self._patience.recover()
             self._in_spool(lambda spool: spool.accept(item.evaluation))
             self._settle(item, verdict_from(answer.document))
         elif result is Fate.REJECTED:
-            self._recover()
-            self._in_spool(lambda spool: spool.reject(item.evaluation, answer.problem))
-            where = f"; it is kept in {self._spool.directory / 'rejected'}" if self._spool else ""
-            self._manners.complain(
-                "rejected", f"evaluation {item.evaluation} was refused: {answer.reason}{where}"
-            )
-            self._settle(
-                item,
-                verdicts.rejected(answer.reason, evaluation=str(item.evaluation), problem=answer.problem),
-            )
+            self._patience.recover()
+            self._reject(item, answer)
         elif result is Fate.PARKED and answer.status == 403:
             # It is this evaluation that the token may not post: the others need not wait for it.
             item.not_before = time.monotonic() + PARK_SECONDS
@@ -229,13 +195,30 @@ class Sender:
         elif result is Fate.PARKED:
             self._park(answer.reason)
         elif answer.status is not None and answer.status >= 500 and answer.retry_after is None:
-            # Perhaps it is this one evaluation that the service cannot digest: the others need not wait for
-            # it.
+            # Perhaps it is this one that the service cannot digest: the others need not wait for it.
             item.failures += 1
-            item.not_before = time.monotonic() + backoff_seconds(item.failures, _jitter())
-            self._fail(answer)
+            item.not_before = time.monotonic() + backoff_seconds(item.failures, jitter())
+            self._patience.fail(answer)
+            self._lament()
         else:
             self._back_off(answer)
+
+    def _body(self, item: Pending) -> bytes | None:
+        if item.body is not None or self._spool is None:
+            return item.body
+        try:
+            return self._spool.read_evaluation(item.evaluation)
+        except FileNotFoundError:
+            return None
+
+    def _reject(self, item: Pending, answer: Answer) -> None:
+        self._in_spool(lambda spool: spool.reject(item.evaluation, answer.problem))
+        where = f"; it is kept in {self._spool.directory / 'rejected'}" if self._spool else ""
+        self._manners.complain(
+            "rejected", f"evaluation {item.evaluation} was refused: {answer.reason}{where}"
+        )
+        refusal = verdicts.rejected(answer.reason, evaluation=str(item.evaluation), problem=answer.problem)
+        self._settle(item, refusal)
 
     def _say_goodbye(self, courier: Courier) -> None:
         if courier.report_status(seconds=self._request_seconds()) is Fate.RETRY:
@@ -265,27 +248,17 @@ class Sender:
         except OSError as error:
             self._manners.complain("spool", f"{self._spool.directory if self._spool else ''}: {error}")
 
-    def _recover(self) -> None:
-        self._hold, self._failures, self._failing_since, self.trouble = Hold.NONE, 0, None, ""
+    def _back_off(self, answer: Answer) -> None:
+        self._patience.back_off(answer)
+        self._lament()
 
-    def _fail(self, answer: Answer) -> None:
-        at = time.monotonic()
-        self._failing_since = at if self._failing_since is None else self._failing_since
-        self.trouble = answer.reason
-        self._manners.complain("undelivered", f"not delivered yet, trying again: {answer.reason}")
-        if self._is_closing and at - self._failing_since > LONG_GONE_SECONDS:
+    def _lament(self) -> None:
+        self._manners.complain("undelivered", f"not delivered yet, trying again: {self.trouble}")
+        if self._is_closing and self._patience.failing_seconds > LONG_GONE_SECONDS:
             self._at_rest.set()
 
-    def _back_off(self, answer: Answer) -> None:
-        self._failures += 1
-        asked = retry_after_seconds(answer.retry_after, now())
-        self._hold = Hold.BACK_OFF if asked is None else Hold.ASKED
-        self._hold_until = time.monotonic() + backoff_seconds(self._failures, _jitter(), asked)
-        self._fail(answer)
-
     def _park(self, reason: str) -> None:
-        self._hold, self._hold_until = Hold.PARKED, time.monotonic() + PARK_SECONDS
-        self.trouble = reason
+        self._patience.park(reason)
         self._complain_parked(reason)
         self._tell(self._waiting, reason)
 

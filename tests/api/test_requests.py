@@ -156,3 +156,29 @@ def test_a_policy_in_toml_is_put_shown_and_its_mistakes_name_the_line(admin: Cal
     assert bad.status_code == 422
     assert "line 7" in bad.text
     assert "max = 0.3" in shown.text
+
+
+def test_an_invalid_runs_verdict_reads_closed_with_the_reason_until_it_is_restored(admin: Caller) -> None:
+    run_id = a_run(admin)
+    first = an_evaluation(admin, run_id)
+    path = f"/evaluations/{first['evaluation']}"
+
+    marked = admin.post(f"/runs/{run_id}/invalidate", {"reason": "leaked rows"})
+    closed = admin.get(path)
+    admin.post(f"/runs/{run_id}/restore", {"reason": "false alarm"})
+    again = admin.get(path)
+
+    assert (marked["validity"], marked["validity_reason"]) == ("invalid", "leaked rows")
+    assert (first["gate"], closed["gate"], again["gate"]) == ("undecided", "closed", "undecided")
+    assert "leaked rows" in closed["sentence"]
+
+
+def test_an_invalid_evaluation_closes_its_own_gate_only(admin: Caller) -> None:
+    run_id = a_run(admin)
+    first, second = an_evaluation(admin, run_id, step=1), an_evaluation(admin, run_id, step=2)
+
+    marked = admin.post(f"/evaluations/{second['evaluation']}/invalidate", {"reason": "wrong file"})
+
+    assert (marked["gate"], marked["validity"]) == ("closed", "invalid")
+    assert admin.get(f"/evaluations/{first['evaluation']}")["gate"] == "undecided"
+    assert [item["is_latest"] for item in admin.get(f"/runs/{run_id}/evaluations")["items"]] == [False, True]

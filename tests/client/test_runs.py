@@ -25,7 +25,7 @@ def test_init_returns_before_anything_was_sent(service: FakeService) -> None:
     began = time.monotonic()
     run = truerun.init("burgers", url=service.url, token=PROJECT_TOKEN)
 
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2
     assert not run.is_muted
 
 

@@ -146,6 +146,11 @@ def test_a_whole_that_lacks_a_group_is_not_the_whole() -> None:
 
     assert limits_of(missing, a_limit(max=1.0)) == {"overall": (Outcome.NOT_EVALUATED, "missing_group")}
     assert limits_of(censored, a_limit(max=1.0)) == {"overall": (Outcome.NOT_EVALUATED, "censored")}
+    bounds_only = an_evaluation({"c": 10.0}, bounds={"c": Bound.AT_LEAST})
+    hard = Scope(kind=ScopeKind.TIER, name="hard")
+    assert limits_of(bounds_only, a_limit(scope=hard, max=1.0)) == {
+        "tier:hard": (Outcome.NOT_EVALUATED, "censored")
+    }
     assert limits_of(censored, a_limit(scope=EASY, max=1.0)) == {"tier:easy": (Outcome.PASS, None)}
 
 

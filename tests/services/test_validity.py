@@ -89,7 +89,7 @@ def test_every_seat_of_the_run_is_handed_back(world: World, project: ProjectRow,
 def test_what_was_measured_against_it_is_judged_again_as_a_new_assessment(
     world: World, project: ProjectRow, suite_id: UUID
 ) -> None:
-    run = a_run(world, "too good")
+    run = a_run(world, "too-good")
     first = posted(world, a_run(world, "first").run_id, GOOD)
     leaked = posted(world, run.run_id, {group: x / 10 for group, x in GOOD.items()})
     world.run(bootstrapping(first))

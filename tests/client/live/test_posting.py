@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +188,23 @@ def test_what_was_recorded_offline_arrives_with_sync(
     ] == ids
     assert (shown["status"], shown["seed"], shown["config"]) == ("finished", 3, {"lr": 1})
     assert list(spool.iterdir()) == []
+
+
+def test_the_script_of_the_readme_works_as_printed(live: Live, tmp_path: Path) -> None:
+    readme = (Path(truerun.__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    script = readme.partition("```python\n")[2].partition("```")[0]
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first.startswith("undecided - ")
+    command = second.partition("next: truerun ")[2].split()
+    assert live.say(*command, "--project", "quickstart").code == 0
+    assert list(tmp_path.glob("*.*")) == []
