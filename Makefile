@@ -22,7 +22,7 @@ up: env-runtime  ## start the service on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m app.cli up $(ARGS)
 
 test: env  ## run the tests (ARGS="-k champion" to choose)
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: env  ## formatting, lint, types, import rules, schema against migrations
 	$(BIN)/ruff format --check .

@@ -170,7 +170,10 @@ def install_with_uv(uv: str, wanted: str) -> None:
         environ,
     )
     python = ["--quiet", "--python", environment_python()]
-    run([uv, "pip", "sync", *python, "--require-hashes", LOCKS[wanted]], environ)
+    # The tests start many processes. Where Python may not write its caches, as in many containers, each of them would
+    # compile the same files again.
+    compiled = ["--compile-bytecode"] if wanted == "dev" and os.environ.get("PYTHONDONTWRITEBYTECODE") else []
+    run([uv, "pip", "sync", *python, *compiled, "--require-hashes", LOCKS[wanted]], environ)
     local = [argument for package in PACKAGES for argument in ("--editable", package)]
     # The build backend comes from the lock as well, so that this step asks the index for nothing.
     run([uv, "pip", "install", *python, "--no-deps", "--no-build-isolation", "--offline", *local], environ)

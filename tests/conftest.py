@@ -75,11 +75,13 @@ def database_url(
 
 
 @pytest.fixture
-def empty_dir(passable_tmp: Path) -> Path:
+def empty_dir(passable_tmp: Path) -> Iterator[Path]:
     """A directory of the test's own, which the user running Postgres may pass through."""
     path = Path(tempfile.mkdtemp(dir=passable_tmp))
     path.chmod(0o711)
-    return path
+    yield path
+    # At once, and not at the end of the session: what is gone soon enough never reaches the disk.
+    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")
@@ -99,8 +101,12 @@ def data_dir(used_once: Path, empty_dir: Path) -> Path:
 
 
 def copy_data_dir(source: Path, target: Path) -> None:
-    # shutil does not keep the owner.
-    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+    target.mkdir()
+    target.chmod(source.stat().st_mode)
+    for part in source.iterdir():
+        # Nobody writes to the binaries, so a second name for them will do. Python's own copying drops the owner.
+        how = "-al" if part.name.startswith("postgres-") else "-a"
+        subprocess.run(["cp", how, str(part), str(target)], check=True)
 
 
 def _administer(postgres: EmbeddedPostgres, statement: str) -> None:

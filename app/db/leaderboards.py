@@ -154,11 +154,12 @@ def follow_run(session: Session, *, project_id: UUID, run_id: UUID) -> None:
         update(leaderboard_row)
         .where(
             rows.project_id == project_id,
-            rows.run_id == run_id,
+            # By way of the evaluations, which are indexed by run; these rows have indexes enough.
             evaluation.c.project_id == rows.project_id,
             evaluation.c.id == rows.evaluation_id,
-            run.c.project_id == rows.project_id,
-            run.c.id == rows.run_id,
+            evaluation.c.run_id == run_id,
+            run.c.project_id == evaluation.c.project_id,
+            run.c.id == evaluation.c.run_id,
             or_(rows.is_latest != evaluation.c.is_latest, rows.eligible != eligible),
         )
         .values(is_latest=evaluation.c.is_latest, eligible=eligible)

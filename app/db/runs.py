@@ -92,7 +92,9 @@ def update_run(session: Session, row: RunRow) -> None:
         update(leaderboard_row)
         .where(
             leaderboard_row.c.project_id == row.project_id,
-            leaderboard_row.c.run_id == row.id,
+            evaluation.c.project_id == leaderboard_row.c.project_id,
+            evaluation.c.id == leaderboard_row.c.evaluation_id,
+            evaluation.c.run_id == row.id,
             leaderboard_row.c.recipe != row.recipe,
         )
         .values(recipe=row.recipe)

@@ -278,7 +278,6 @@ check_result = Table(
     text_column("outcome"),
     Column("required", Boolean, nullable=False),
     text_column("reason", nullable=True),
-    # JSON rather than text[]: a one-dimensional array column cannot be filled from unnest() of ragged arrays.
     json_column("notes"),
     Column("baseline", Double),
     Column("candidate", Double),
@@ -359,7 +358,6 @@ leaderboard_row = Table(
     Column("eligible", Boolean, nullable=False),
     PrimaryKeyConstraint("project_id", "evaluation_id", "metric", "group_name"),
     ForeignKeyConstraint(["project_id", "evaluation_id"], ["evaluation.project_id", "evaluation.id"]),
-    Index(None, "project_id", "run_id"),
     Index(
         "ix_leaderboard_row_by_run",
         "project_id",

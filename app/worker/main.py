@@ -6,7 +6,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -14,13 +14,13 @@ import structlog
 
 from app.db import make_engine, session_factory
 from app.worker.loop import Worker
-from app.worker.sinks import SINKS
+from app.worker.sinks import SINKS, Sink
 
 _log = structlog.get_logger("truerun.worker")
 _GRACE_SECONDS = 1.5
 
 
-def run(database_url: str, *, stop: threading.Event | None = None) -> None:
+def run(database_url: str, *, stop: threading.Event | None = None, sinks: Mapping[str, Sink] = SINKS) -> None:
     """Work until SIGTERM or SIGINT, or until `stop` is set.
 
     A delivery that does not come to an end within the grace time is left behind; its lease runs out and another
@@ -28,9 +28,10 @@ def run(database_url: str, *, stop: threading.Event | None = None) -> None:
 
     Args:
         stop: For whoever runs the worker in a thread; signals reach only the main thread.
+        sinks: By kind.
     """
     engine = make_engine(database_url, pool_size=2, max_overflow=0, lock_timeout_ms=5_000)
-    worker = Worker(sessions=session_factory(engine), sinks=SINKS, random=random.random)
+    worker = Worker(sessions=session_factory(engine), sinks=sinks, random=random.random)
     ended = threading.Event() if stop is None else stop
     thread = threading.Thread(
         target=worker.run, args=(ended.is_set, ended.wait), name="truerun-worker", daemon=True

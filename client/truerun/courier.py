@@ -17,6 +17,7 @@ class Courier:
     def __init__(self, transport: Transport, record: RunRecord) -> None:
         self.record = record
         self.run_id: str | None = None
+        self._attempt: int | None = None
         self._transport = transport
         self._run_token: str | None = None
         self._introduced_version: int | None = None
@@ -40,6 +41,8 @@ class Courier:
             self.run_id = str(answer.document["run_id"])
             token = answer.document.get("run_token")
             self._run_token = token if isinstance(token, str) else self._run_token
+            attempt = answer.document.get("attempt")
+            self._attempt = attempt if isinstance(attempt, int) else None
             self._introduced_version = version
         elif answer.status == 401 and self._run_token is not None:
             self._run_token = None
@@ -65,8 +68,15 @@ class Courier:
         return fate(answer, EVALUATION), answer
 
     def report_status(self, *, seconds: float = REQUEST_SECONDS) -> Fate:
-        """Tell how the run ended; a token that may not do so leaves it unsaid."""
+        """Tell how the run ended; a token that may not do so leaves it unsaid.
+
+        A run that has gone on in a later attempt has not ended, whatever became of this one.
+        """
         if self.record.status is None or self.record.role != "train":
+            return Fate.ACCEPTED
+        shown = self._transport.send("GET", f"/runs/{self.run_id}", seconds=seconds)
+        newest = (shown.document or {}).get("attempt")
+        if isinstance(newest, int) and self._attempt is not None and newest > self._attempt:
             return Fate.ACCEPTED
         body = wire.encode({"status": self.record.status})
         answer = self._transport.send("PATCH", f"/runs/{self.run_id}", body=body, seconds=seconds)

@@ -388,7 +388,6 @@ def upgrade() -> None:
         ["project_id", "suite_id", "stage", "cell", "sort_class", "sort_key", "evaluation_id"],
         postgresql_where=sa.text("is_latest AND eligible"),
     )
-    op.create_index("ix_leaderboard_row_project_id_run_id", "leaderboard_row", ["project_id", "run_id"])
 
     op.create_table(
         "alert",

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.client.fake_service import PROJECT_TOKEN, FakeService, Fault, problem
+from tests.client.fake_service import FakeService, Fault, problem
+from tests.client.verdict_answers import EVALUATION, EVIL, a_check, a_verdict, ask, offer
 from truerun.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -294,6 +294,19 @@ def test_a_block_that_raises_ends_the_run_as_failed_and_the_error_passes(service
     assert service.statuses == ["failed"]
 
 
+def test_a_run_that_goes_on_in_a_later_attempt_has_not_ended(service: FakeService) -> None:
+    service.routes["GET /runs/id-of-resumed"] = {"run_id": "id-of-resumed", "attempt": 2}
+    run = truerun.init("burgers", run_key="resumed", url=service.url, token=PROJECT_TOKEN)
+    run.finish()
+
+    service.routes["GET /runs/id-of-resumed"] = {"run_id": "id-of-resumed", "attempt": 1}
+    newest = truerun.init("burgers", run_key="resumed", url=service.url, token=PROJECT_TOKEN)
+    assert service.statuses == []
+    newest.finish("failed")
+
+    assert service.statuses == ["failed"]
+
+
 def test_a_pickled_run_is_a_muted_proxy(service: FakeService) -> None:
     run = truerun.init("burgers", config={"lr": 1e-3}, url=service.url, token=PROJECT_TOKEN)
     meter = run.evaluation("s")

@@ -159,6 +159,10 @@ def test_a_second_start_of_a_run_is_its_next_attempt(live: Live) -> None:
     assert [verdict.document["attempt"] for verdict in (one, two, late)] == [1, 2, 1]
     listed = live.request("GET", f"/runs/{one.document['run_id']}/evaluations").json()["items"]
     assert [item["evaluation"] for item in listed if item["is_latest"]] == [two.evaluation]
+    first.finish("failed")
+    assert live.request("GET", f"/runs/{one.document['run_id']}").json()["status"] == "running"
+    second.finish()
+    assert live.request("GET", f"/runs/{one.document['run_id']}").json()["status"] == "finished"
 
 
 def test_progress_is_judged_and_never_listed(live: Live) -> None:
