@@ -12,7 +12,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 
-from tests.api.calling import Caller, a_run, an_evaluation
+from tests.api.calling import Caller, a_run, an_evaluation, row_counts
 
 EXAMPLES = 10
 METHODS = ("get", "put", "post", "patch", "delete")
@@ -175,3 +175,54 @@ def _example(document: dict[str, Any], content: dict[str, Any]) -> dict[str, Any
         schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]
     example: dict[str, Any] = content.get("example") or schema["example"]
     return example
+
+
+UNSTORABLE = {
+    "NaN": "NaN",
+    "minus infinity": "-Infinity",
+    "1e400": "1e400",
+    "NUL": '"a\\u0000b"',
+    "a lone surrogate": '"\\ud800"',
+    "400 levels": "[" * 400 + "]" * 400,
+    "a key twice": '{"a": 1, "a": 2}',
+    "10 MB": '"' + "x" * 10_000_000 + '"',
+}
+
+
+@pytest.mark.parametrize("content", UNSTORABLE.values(), ids=UNSTORABLE)
+def test_every_write_route_refuses_what_cannot_be_stored_and_stores_nothing(
+    admin: Caller, database_url: str, content: str
+) -> None:
+    """The hostile value takes the place of each example's first field; 2^63 is tried above, field by field."""
+    run_id = a_run(admin)
+    evaluation = an_evaluation(admin, run_id)
+    names = {
+        "project": "heights",
+        "run_key": "run-1",
+        "run_id": run_id,
+        "evaluation_id": evaluation["evaluation"],
+        "suite": "val",
+        "alert_id": str(uuid4()),
+        "token_id": str(uuid4()),
+        "name": "default",
+    }
+    document = admin.get("/openapi.json")
+    before = row_counts(database_url)
+    tried = 0
+
+    for method, path, operation in operations(document):
+        described = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if described is None:
+            continue
+        example = _example(document, described)
+        field = next(iter(example))
+        body = json.dumps({**example, field: "@"}).replace('"@"', content)
+        response = admin.send(method.upper(), path.format(**names), content=body)
+        tried += 1
+        expected = 413 if len(content) > 8 * 2**20 else 422
+        assert response.status_code == expected, (method, path, response.text[:300])
+        if expected == 422:
+            assert (response.json()["field"] or "").startswith(field), (method, path, response.json())
+
+    assert tried > 12
+    assert row_counts(database_url) == before
