@@ -56,7 +56,9 @@ class RunningService:
         while True:
             check_all_alive(self.children)
             if self.postgres is not None and not self.postgres.is_running():
-                raise ServiceFailed(f"Postgres ended unexpectedly; its log is {self.postgres.cluster.place.log}")
+                raise ServiceFailed(
+                    f"Postgres ended unexpectedly; its log is {self.postgres.cluster.place.log}"
+                )
             time.sleep(POLL_SECONDS)
 
 
