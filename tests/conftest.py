@@ -20,7 +20,15 @@ from app.db import migrate
 from app.embedded import EmbeddedPostgres, embedded_postgres
 
 # A power cut in the middle of a test session costs nothing, so nothing waits for the disk.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    # Its workers belong to the superuser: one that is just looking at a test's database keeps the test, which is no
+    # superuser, from dropping it by force.
+    "autovacuum": "off",
+}
 
 
 @pytest.fixture(scope="session")

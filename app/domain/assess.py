@@ -13,7 +13,7 @@ from app.domain.aggregates import Pools
 from app.domain.evaluations import OVERALL, Evaluation
 from app.domain.gate import effective_gate, gate_of, is_judged
 from app.domain.integrity import integrity_checks
-from app.domain.judge import Champion, Judge
+from app.domain.judge import Champion, Judge, Sibling
 from app.domain.limits import limit_checks
 from app.domain.outcomes import Aggregate, Check, Verdict
 from app.domain.policy import Policy
@@ -24,6 +24,7 @@ from app.domain.wholes import board_values, overall_value
 __all__ = [
     "AssessmentInput",
     "Champion",
+    "Sibling",
     "assess",
     "board_values",
     "effective_gate",
@@ -39,12 +40,16 @@ class AssessmentInput:
     Args:
         suite: The candidate's suite version, whose weights (frozen ones included) pool both sides.
         champion: None when this suite and stage have none.
+        siblings: The other valid runs of the candidate's recipe, without itself, sorted by evaluation id.
+        history: The champions before this one, oldest first: valid, not rolled back, since the last override.
     """
 
     suite: Suite
     candidate: Evaluation
     champion: Champion | None
     policy: Policy
+    siblings: tuple[Sibling, ...] = ()
+    history: tuple[Champion, ...] = ()
 
 
 def assess(inputs: AssessmentInput) -> Verdict:

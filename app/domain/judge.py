@@ -21,11 +21,24 @@ from app.domain.tolerances import Terms, TermsBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Champion:
-    """The current baseline: an evaluation and the suite version it was made on."""
+class Sibling:
+    """Another run of the same recipe, by its latest candidate evaluation on the same suite and stage."""
 
     evaluation: Evaluation
     suite: Suite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion:
+    """A baseline, present or past: an evaluation and the suite version it was made on.
+
+    Args:
+        siblings: The other valid runs of its recipe, without itself, sorted by evaluation id.
+    """
+
+    evaluation: Evaluation
+    suite: Suite
+    siblings: tuple[Sibling, ...] = ()
 
 
 class Judge:
