@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +26,23 @@ class Cause(StrEnum):
     CHAMPION_CHANGED = "champion_changed"
     CHAMPION_INVALID = "champion_invalid"
     WEIGHTS_CHANGED = "weights_changed"
+    SEEDS_CHANGED = "seeds_changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """An evaluation that a verdict was computed from, and the suite version it is on."""
+
+    evaluation_id: UUID
+    suite_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reigned:
+    """A former champion that a verdict was computed from, and its siblings."""
+
+    champion: Posted
+    siblings: tuple[Posted, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +52,8 @@ class Inputs:
     Args:
         weights: The suite's frozen weights of that moment.
         seeded, split_seeded: What was known of the run, which may correct itself later.
+        siblings, baseline_siblings: Of the candidate and of the champion.
+        history: Former champions, oldest first.
     """
 
     suite_version: int
@@ -45,6 +64,9 @@ class Inputs:
     baseline_version: int
     baseline_evaluation_id: UUID | None
     baseline_suite_version: int | None
+    siblings: tuple[Posted, ...] = ()
+    baseline_siblings: tuple[Posted, ...] = ()
+    history: tuple[Reigned, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +98,13 @@ class AssessmentRow:
             baseline_version=self.baseline_version,
             baseline_evaluation_id=self.baseline_evaluation_id,
             baseline_suite_version=self.input["baseline_suite_version"],
+            # What was judged before seeds were known has none of these.
+            siblings=_read_several(self.input.get("siblings", ())),
+            baseline_siblings=_read_several(self.input.get("baseline_siblings", ())),
+            history=tuple(
+                Reigned(champion=_read(each["champion"]), siblings=_read_several(each["siblings"]))
+                for each in self.input.get("history", ())
+            ),
         )
 
 
@@ -108,17 +137,47 @@ def insert_assessment(
             policy_version=inputs.policy_version,
             baseline_version=inputs.baseline_version,
             baseline_evaluation_id=inputs.baseline_evaluation_id,
-            input={
-                "suite_version": inputs.suite_version,
-                "weights": dict(inputs.weights),
-                "seeded": inputs.seeded,
-                "split_seeded": inputs.split_seeded,
-                "baseline_suite_version": inputs.baseline_suite_version,
-            },
+            input=_written(inputs),
             created_at=now,
         )
     )
     _insert_checks(session, project_id, evaluation_id, number, verdict.checks)
+
+
+def _written(inputs: Inputs) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "suite_version": inputs.suite_version,
+        "weights": dict(inputs.weights),
+        "seeded": inputs.seeded,
+        "split_seeded": inputs.split_seeded,
+        "baseline_suite_version": inputs.baseline_suite_version,
+    }
+    if inputs.siblings:
+        document["siblings"] = _write_several(inputs.siblings)
+    if inputs.baseline_siblings:
+        document["baseline_siblings"] = _write_several(inputs.baseline_siblings)
+    if inputs.history:
+        document["history"] = [
+            {"champion": _write(each.champion), "siblings": _write_several(each.siblings)}
+            for each in inputs.history
+        ]
+    return document
+
+
+def _write(posted: Posted) -> list[Any]:
+    return [str(posted.evaluation_id), posted.suite_version]
+
+
+def _write_several(several: Iterable[Posted]) -> list[list[Any]]:
+    return [_write(posted) for posted in several]
+
+
+def _read(written: Sequence[Any]) -> Posted:
+    return Posted(evaluation_id=UUID(written[0]), suite_version=written[1])
+
+
+def _read_several(written: Iterable[Sequence[Any]]) -> tuple[Posted, ...]:
+    return tuple(map(_read, written))
 
 
 def newest_row(session: Session, *, project_id: UUID, evaluation_id: UUID) -> AssessmentRow | None:

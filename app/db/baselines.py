@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, or_, select, update
+from sqlalchemy import ColumnElement, Select, false, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -95,13 +95,29 @@ def lock_to_move(session: Session, *, project_id: UUID, suite_id: UUID, stage: s
     return _locked(session, project_id, suite_id, stage, exclusive=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seats:
+    """Locked pointers: those an evaluation has ever been champion of, to be moved, and others, to be judged by."""
+
+    worn: list[BaselineRow]
+    others: list[BaselineRow]
+
+
 def lock_seats_of(
-    session: Session, *, project_id: UUID, run_id: UUID, evaluation_id: UUID | None = None
-) -> list[BaselineRow]:
+    session: Session,
+    *,
+    project_id: UUID,
+    run_id: UUID,
+    evaluation_id: UUID | None = None,
+    boards: Iterable[tuple[UUID, str]] = (),
+) -> Seats:
     """The pointers that an evaluation of the run (or this one) has ever been champion of, locked to move.
 
     Ever, not only now: whoever hands a crown back to an earlier champion must not overlook that it is made
     invalid at the same moment. The run is locked.
+
+    Args:
+        boards: (suite id, stage) of pointers that are locked to judge, where the run never was champion.
     """
     query = (
         select(baseline_event.c.suite_id, baseline_event.c.stage)
@@ -112,11 +128,15 @@ def lock_seats_of(
     )
     if evaluation_id is not None:
         query = query.where(evaluation.c.id == evaluation_id)
-    seats = session.execute(query).all()
-    return [
-        lock_to_move(session, project_id=project_id, suite_id=suite_id, stage=stage)
-        for suite_id, stage in sorted(seats, key=lambda seat: (seat[0], seat[1]))
-    ]
+    worn = {(suite_id, stage) for suite_id, stage in session.execute(query)}
+    seats = Seats(worn=[], others=[])
+    # One order for both kinds, since two who lock each other's boards would wait for ever.
+    for suite_id, stage in sorted(worn.union(boards)):
+        if (suite_id, stage) in worn:
+            seats.worn.append(lock_to_move(session, project_id=project_id, suite_id=suite_id, stage=stage))
+        else:
+            seats.others.append(lock_to_judge(session, project_id=project_id, suite_id=suite_id, stage=stage))
+    return seats
 
 
 def move(session: Session, pointer: BaselineRow, event: NewEvent) -> EventRow:
@@ -191,8 +211,14 @@ def history(session: Session, pointer: BaselineRow) -> list[BaselineEvent]:
     ]
 
 
-def unfit(session: Session, pointer: BaselineRow, events: Iterable[BaselineEvent]) -> set[str]:
-    """Evaluations of these events that may not be champion now: invalid, their run is, or it is archived."""
+def unfit(
+    session: Session, pointer: BaselineRow, events: Iterable[BaselineEvent], *, archived: bool = True
+) -> set[str]:
+    """Evaluations of these events that may not be champion now: invalid, their run is, or it is archived.
+
+    Args:
+        archived: False to leave the last ground out: what an archived run once reached has been reached.
+    """
     ids = {UUID(event.evaluation) for event in events if event.evaluation is not None}
     query = (
         select(evaluation.c.id)
@@ -203,7 +229,7 @@ def unfit(session: Session, pointer: BaselineRow, events: Iterable[BaselineEvent
             or_(
                 evaluation.c.validity == Validity.INVALID.value,
                 run.c.validity == Validity.INVALID.value,
-                run.c.archived_at.is_not(None),
+                run.c.archived_at.is_not(None) if archived else false(),
             ),
         )
     )

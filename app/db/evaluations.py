@@ -34,6 +34,7 @@ class EvaluationRow:
         stated, loss: Strict JSON of the domain's Stated and Loss.
         assessment, gate: The newest assessment's number and gate, validity aside.
         judged_version, weights_version: Of the pointer and of the suite's weights that it was made against.
+        seeds_version, rivals_version: Of its own recipe's seed set and of the champions'.
         causes: Kinds of alert that it gives cause for.
         is_latest: Whether it is its run's latest valid candidate on this suite and stage.
     """
@@ -57,6 +58,8 @@ class EvaluationRow:
     gate: str
     judged_version: int
     weights_version: int
+    seeds_version: int
+    rivals_version: int
     causes: list[str]
     is_latest: bool
     created_at: datetime
@@ -194,6 +197,8 @@ def set_judged(
     gate: str,
     judged_version: int,
     weights_version: int,
+    seeds_version: int,
+    rivals_version: int,
     causes: list[str],
 ) -> None:
     """Note what the newest assessment says."""
@@ -205,8 +210,19 @@ def set_judged(
             gate=gate,
             judged_version=judged_version,
             weights_version=weights_version,
+            seeds_version=seeds_version,
+            rivals_version=rivals_version,
             causes=causes,
         )
+    )
+
+
+def forget_seeds(session: Session, *, project_id: UUID, run_id: UUID) -> None:
+    """Let the run's evaluations be judged by the seed set that it has joined, whose versions are not its former's."""
+    session.execute(
+        update(evaluation)
+        .where(evaluation.c.project_id == project_id, evaluation.c.run_id == run_id)
+        .values(seeds_version=0)
     )
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, FromClause, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
+from app.db import seeds
 from app.db.tables import assessment, baseline, baseline_event, evaluation, run, suite
 from app.domain.evaluations import Purpose, Validity
 
@@ -28,11 +29,13 @@ def is_stale() -> ColumnElement[bool]:
     """Whether an `evaluation`, joined as in `joined()`, is out of date.
 
     The champion moved since it was judged, and it is its run's latest or was measured against a champion that has
-    been found invalid; or it is a candidate that was pooled with other weights than the suite's of today.
+    been found invalid; or it is its run's latest and seeds have come or gone, of its own recipe or of a champion's; or
+    it is a candidate that was pooled with other weights than the suite's of today.
     """
     moved = evaluation.c.judged_version < baseline.c.version
     return or_(
         and_(moved, or_(evaluation.c.is_latest, _measured_against_invalid())),
+        seeds.is_behind(),
         and_(
             evaluation.c.purpose == Purpose.CANDIDATE.value,
             evaluation.c.weights_version < suite.c.weights_version,
@@ -63,6 +66,8 @@ def find(session: Session, *, limit: int) -> list[StaleRow]:
             evaluation.c.purpose == Purpose.CANDIDATE.value,
             evaluation.c.weights_version < suite.c.weights_version,
         ),
+        seeds.behind_their_set(),
+        seeds.behind_the_champions(),
     ):
         rows = _find(session, condition, limit)
         if rows:

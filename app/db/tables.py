@@ -103,6 +103,7 @@ run = Table(
     Index(None, "id"),
     Index(None, "project_id", "created_at", "id"),
     Index(None, "project_id", "run_group"),
+    Index(None, "project_id", "recipe"),
 )
 
 attempt = Table(
@@ -188,6 +189,9 @@ evaluation = Table(
     Column("judged_version", Integer, nullable=False),
     # The suite's weights_version that its aggregates were pooled with.
     Column("weights_version", Integer, nullable=False, server_default=text("0")),
+    # Versions of the seed sets that it was judged by: its own recipe's and the champions'.
+    Column("seeds_version", BigInteger, nullable=False, server_default=text("0")),
+    Column("rivals_version", BigInteger, nullable=False, server_default=text("0")),
     # Kinds of alert that it gives cause for (regression, limit, integrity).
     Column("causes", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     # Whether this is its run's latest valid candidate on this suite and stage: the run's leaderboard row.
@@ -212,6 +216,14 @@ evaluation = Table(
         "suite_id",
         "stage",
         "judged_version",
+        postgresql_where=text("is_latest"),
+    ),
+    Index(
+        "ix_evaluation_to_judge_by_more_seeds",
+        "project_id",
+        "suite_id",
+        "stage",
+        "rivals_version",
         postgresql_where=text("is_latest"),
     ),
     Index(
@@ -245,7 +257,7 @@ assessment = Table(
     project_column(),
     Column("evaluation_id", Uuid, nullable=False),
     Column("number", Integer, nullable=False),
-    # Why it was made: posted, champion_changed, champion_invalid, weights_changed.
+    # Why it was made: posted, champion_changed, champion_invalid, weights_changed, seeds_changed.
     text_column("cause"),
     text_column("gate"),
     text_column("sentence"),
@@ -331,6 +343,30 @@ baseline_event = Table(
     ),
     one_of("kind", "kind", "promote", "bootstrap", "override", "rollback", "invalidate"),
     Index(None, "project_id", "evaluation_id"),
+)
+
+seed_set = Table(
+    "seed_set",
+    metadata,
+    project_column(),
+    Column("suite_id", Uuid, nullable=False),
+    text_column("stage"),
+    # Empty for the set of all recipes that champions of this suite and stage were made by.
+    Column("recipe", LargeBinary, nullable=False),
+    # Moves by one when a run joins or leaves the set: a first candidate, a later one, validity, another config.
+    Column("version", BigInteger, nullable=False),
+    # Every evaluation of the set has been judged by this version; kept for recipes only.
+    Column("judged_version", BigInteger, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("project_id", "suite_id", "stage", "recipe"),
+    ForeignKeyConstraint(["project_id", "suite_id"], ["suite.project_id", "suite.id"]),
+    Index(
+        "ix_seed_set_to_judge",
+        "project_id",
+        "suite_id",
+        "stage",
+        "recipe",
+        postgresql_where=text("judged_version < version AND recipe <> ''"),
+    ),
 )
 
 leaderboard_row = Table(

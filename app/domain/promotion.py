@@ -220,6 +220,20 @@ def champion_from(events: Sequence[BaselineEvent], invalid: Collection[str]) -> 
     return None, None
 
 
+def former_champions(
+    events: Sequence[BaselineEvent], invalid: Collection[str], *, current: str | None
+) -> tuple[str, ...]:
+    """The champions that a candidate must not creep away from, oldest first, each once, without the current one.
+
+    Those of events that were not taken back, since the last override, which is the new start of this history.
+    """
+    standing = _standing(events)
+    overrides = [event.version for event in standing if event.kind is EventKind.OVERRIDE]
+    since = max(overrides, default=0)
+    crowned = (event.evaluation for event in standing if event.version >= since)
+    return tuple(dict.fromkeys(e for e in crowned if e is not None and e != current and e not in invalid))
+
+
 def _standing(events: Sequence[BaselineEvent]) -> list[BaselineEvent]:
     """The events that were not taken back, oldest first; a step back takes all after its target."""
     standing: list[BaselineEvent] = []

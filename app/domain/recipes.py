@@ -12,6 +12,12 @@ from typing import Any
 SEED_KEY = "seed"
 
 
+def is_known(config: Mapping[str, Any], git_commit: str | None, volatile: Iterable[str]) -> bool:
+    """Whether anything is known of how the run was made; where nothing is, it has no siblings."""
+    patterns = (SEED_KEY, *volatile)
+    return git_commit is not None or next(_leaves(config, "", patterns), None) is not None
+
+
 def recipe_digest(config: Mapping[str, Any], git_commit: str | None, volatile: Iterable[str]) -> bytes:
     """16 bytes that equal configs share: without `seed` and the volatile keys, plus the commit when known.
 

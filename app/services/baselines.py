@@ -116,8 +116,8 @@ def _crown(call: _Call, evaluation_id: UUID) -> EventRow:
     candidate = evaluations.load(session, project_id=call.project_id, ids=[row.id])[row.id]
     suite = suites.load_suite(session, call.project_id, row.suite_id, row.suite_version)
     frozen = _final_weights(call, suite, candidate)
-    court = convene(session, pointer, frozen=frozen)
-    inputs = court.input_for(candidate, suite)
+    court = convene(session, pointer, runs=[run], frozen=frozen)
+    inputs = court.input_for(candidate, suite, run)
     verdict = assess(inputs)
     decision = decide(
         call.kind,

@@ -19,7 +19,7 @@ from app.domain.gate import effective_gate
 from app.domain.outcomes import Verdict
 from app.domain.summary import sentence_for_invalid
 from app.errors import Conflict, InvalidInput, NotFound
-from app.services.filing import Filing
+from app.services.filing import Filing, take_place
 from app.services.judging import assessment_input, recompute, recorded_input
 from app.services.posted import (
     CheckedPost,
@@ -67,7 +67,8 @@ def record_evaluation(
 ) -> Recorded:
     """Store an evaluation with its verdict, leaderboard rows, alerts and messages; a retry changes nothing.
 
-    Locks: the run, the pointer of suite and stage (shared), the suite where it freezes weights, the alerts' subject.
+    Locks: the run, its recipe's seed set, the pointer of suite and stage (shared), the suite where it freezes weights,
+    the alerts' subject.
 
     Raises:
         Conflict: The id is taken by other content, or the run is archived.
@@ -88,10 +89,11 @@ def record_evaluation(
     suite_row = _suite(session, actor, run, posted, now, new_id)
     refuse_unknown_metrics(suite_row.to_domain(), posted)
     candidate = _candidate(run, evaluation_id, attempt, post)
+    place = take_place(session, run, suite_row.id, posted.stage, candidate)
     pointer = baselines.lock_to_judge(
         session, project_id=run.project_id, suite_id=suite_row.id, stage=posted.stage
     )
-    filing = Filing(session, actor, run, suite_row, post, candidate, pointer, now)
+    filing = Filing(session, actor, run, suite_row, post, candidate, place, pointer, now)
     if not filing.store():
         taken = db.by_id(session, project_id=run.project_id, evaluation_id=evaluation_id)
         if taken is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from app.db import Session, assessments, audit, evaluations, leaderboards, outbox, weights
+from app.db import Session, assessments, audit, evaluations, leaderboards, outbox, seeds, weights
 from app.db.alerts import Subject
 from app.db.assessments import Cause
 from app.db.baselines import BaselineRow
@@ -23,6 +23,37 @@ from app.services.alerts import Watched, causes_of, lock_subjects, settle
 from app.services.announcements import evaluation_judged, leaderboard_changed
 from app.services.judging import Court, board_cells, convene
 from app.services.posted import CheckedPost
+from app.services.siblings import move_rivals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a candidate stands among those of its run.
+
+    Args:
+        previous: What was the run's latest; None where there was none.
+        is_latest: Whether this one is now.
+        seeds_version: Of its recipe's set, which moves when the latest is another.
+    """
+
+    previous: EvaluationRow | None
+    is_latest: bool
+    seeds_version: int
+
+
+def take_place(session: Session, run: RunRow, suite_id: UUID, stage: str, candidate: Evaluation) -> Place:
+    """Place a candidate of the locked run; before the pointer is locked, since the seed set waits for others."""
+    if candidate.purpose is not Purpose.CANDIDATE:
+        return Place(previous=None, is_latest=False, seeds_version=0)
+    previous = evaluations.latest_of_run(
+        session, project_id=run.project_id, run_id=run.id, suite_id=suite_id, stage=stage
+    )
+    if previous is not None and previous.position.key() >= candidate.position.key():
+        return Place(previous=previous, is_latest=False, seeds_version=0)
+    version = seeds.move(
+        session, project_id=run.project_id, suite_id=suite_id, stage=stage, recipe=run.recipe
+    )
+    return Place(previous=previous, is_latest=True, seeds_version=version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +66,7 @@ class Filing:
     suite_row: SuiteRow
     post: CheckedPost
     candidate: Evaluation
+    place: Place
     pointer: BaselineRow
     now: datetime
 
@@ -45,16 +77,14 @@ class Filing:
     def store(self) -> bool:
         """Whether it was stored; False, with nothing written, when the id was taken this moment."""
         suite = self.suite_row.to_domain()
-        court = convene(self.session, self.pointer, frozen=self._freeze(suite))
-        verdict = assess(court.input_for(self.candidate, suite))
-        previous = self._latest() if self.is_claim else None
-        is_latest = self.is_claim and (
-            previous is None or previous.position.key() < self.candidate.position.key()
-        )
-        row = self._row(court, verdict, is_latest=is_latest)
-        if is_latest and previous is not None:
+        court = convene(self.session, self.pointer, runs=[self.run], frozen=self._freeze(suite))
+        inputs = court.input_for(self.candidate, suite, self.run)
+        verdict = assess(inputs)
+        row = self._row(court, verdict)
+        follows = self.place.is_latest and self.place.previous is not None
+        if self.place.is_latest and self.place.previous is not None:
             # Before the new one is there: at no moment does a run have two.
-            evaluations.unmark_latest(self.session, previous)
+            evaluations.unmark_latest(self.session, self.place.previous)
         if not evaluations.insert_evaluation(self.session, row, self.post.values):
             return False
         assessments.insert_assessment(
@@ -64,11 +94,12 @@ class Filing:
             number=row.assessment,
             cause=Cause.POSTED,
             verdict=verdict,
-            inputs=court.record_of(self.candidate, suite),
+            inputs=court.record_of(self.candidate, inputs),
             now=self.now,
         )
         if self.is_claim:
-            self._claim(row, court.weighing(suite), verdict, follows=is_latest and previous is not None)
+            self._claim(row, court.weighing(suite), verdict, follows=follows)
+        self._settle_alone(court)
         self._audit(row)
         return True
 
@@ -82,16 +113,25 @@ class Filing:
         shares = shares_of(self.candidate, suite)
         return weights.freeze_first(self.session, **here, shares=shares, evaluation_id=evaluation_id)
 
-    def _latest(self) -> EvaluationRow | None:
-        return evaluations.latest_of_run(
-            self.session,
-            project_id=self.run.project_id,
-            run_id=self.run.id,
-            suite_id=self.suite_row.id,
-            stage=self.post.posted.stage,
-        )
+    def _rivals_version(self, court: Court) -> int:
+        """Of the champions' seed set, which a latest candidate of one of their recipes joins."""
+        if self.place.is_latest and court.has_rival_siblings_in(self.run):
+            return move_rivals(self.session, self.pointer)
+        return court.seeds.versions[seeds.RIVALS]
 
-    def _row(self, court: Court, verdict: Verdict, *, is_latest: bool) -> EvaluationRow:
+    def _settle_alone(self, court: Court) -> None:
+        """Spare the worker the search for siblings of a run that has none."""
+        if self.place.is_latest and not court.seeds.has_others(self.run):
+            seeds.note_judged(
+                self.session,
+                project_id=self.run.project_id,
+                suite_id=self.suite_row.id,
+                stage=self.post.posted.stage,
+                recipe=self.run.recipe,
+                version=self.place.seeds_version,
+            )
+
+    def _row(self, court: Court, verdict: Verdict) -> EvaluationRow:
         return EvaluationRow(
             project_id=self.run.project_id,
             id=UUID(self.candidate.id),
@@ -112,8 +152,10 @@ class Filing:
             gate=verdict.gate.value,
             judged_version=self.pointer.version,
             weights_version=court.weights.version,
+            seeds_version=self.place.seeds_version,
+            rivals_version=self._rivals_version(court),
             causes=causes_of(verdict) if self.is_claim else [],
-            is_latest=is_latest,
+            is_latest=self.place.is_latest,
             created_at=self.now,
             created_by=self.actor.name,
         )

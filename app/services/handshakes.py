@@ -9,14 +9,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from app.db import Session, audit, policies
+from app.db import Session, audit, baselines, evaluations, policies
 from app.db import runs as db
 from app.db.projects import ProjectRow
 from app.db.run_lists import CONFIG_PREFIX
 from app.db.runs import RunRow
 from app.domain.access import Action, Actor, Role, require
 from app.domain.evaluations import Validity
-from app.domain.recipes import recipe_digest
+from app.domain.recipes import is_known, recipe_digest
 from app.errors import Conflict, Forbidden, NotFound
 from app.services.documents import (
     checked_int,
@@ -27,6 +27,7 @@ from app.services.documents import (
     storable,
 )
 from app.services.projects import ensure_project, project_for
+from app.services.siblings import move_rivals_of, move_sets
 from app.services.tokens import mint
 
 
@@ -213,13 +214,29 @@ def _store(call: _Handshake, row: RunRow, wanted: RunRow, number: int) -> Opened
     wanted = replace(wanted, recipe=_recipe(call.session, wanted))
     detail: dict[str, Any] = {"attempt": number}
     changed = _changes(row, wanted)
-    if wanted != row:
+    if wanted.recipe != row.recipe:
+        _change_recipe(call, row, wanted)
+    elif wanted != row:
         db.update_run(call.session, replace(wanted, updated_at=call.now))
     secret, prefix = _run_token(call, row)
     if wanted != row or secret is not None:
         detail |= {"changed": changed} if changed else {}
         _audit(call.session, call.actor, Action.RUN_REATTACH, row, call.now, detail | prefix)
     return _opened(row, number, secret, created=False)
+
+
+def _change_recipe(call: _Handshake, row: RunRow, wanted: RunRow) -> None:
+    """Leave one seed set and join another, on every board of the run."""
+    session, recipes = call.session, [row.recipe, wanted.recipe]
+    boards = evaluations.boards_of_run(session, project_id=row.project_id, run_id=row.id)
+    move_sets(session, boards, project_id=row.project_id, recipes=recipes)
+    pointers = [
+        baselines.lock_to_judge(session, project_id=row.project_id, suite_id=suite_id, stage=stage)
+        for suite_id, stage in sorted(boards)
+    ]
+    db.update_run(session, replace(wanted, updated_at=call.now))
+    evaluations.forget_seeds(session, project_id=row.project_id, run_id=row.id)
+    move_rivals_of(session, pointers, recipes)
 
 
 def _attach(call: _Handshake) -> OpenedRun:
@@ -282,7 +299,11 @@ def _same_member(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> bo
 
 
 def _recipe(session: Session, row: RunRow) -> bytes:
-    return recipe_digest(row.config, row.git_commit, policies.newest(session, row.project_id).volatile)
+    """The digest that the run's siblings share; one of its own while nothing is known of how it was made."""
+    volatile = policies.newest(session, row.project_id).volatile
+    if not is_known(row.config, row.git_commit, volatile):
+        return row.id.bytes
+    return recipe_digest(row.config, row.git_commit, volatile)
 
 
 def _insert_attempt(call: _Handshake, row: RunRow) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from app.db import Session, baselines, evaluations, policies, suites, weights
-from app.db.assessments import AssessmentRow, Inputs
+from app.db import runs as runs_table
+from app.db.assessments import AssessmentRow, Inputs, Posted, Reigned
 from app.db.baselines import BaselineRow
 from app.db.leaderboards import BoardCell
+from app.db.runs import RunRow
+from app.db.seeds import Seed
 from app.db.weights import FrozenWeights
-from app.domain.assess import AssessmentInput, Champion, assess, board_values
-from app.domain.evaluations import Evaluation, Validity
+from app.domain.assess import AssessmentInput, Champion, Sibling, assess, board_values
+from app.domain.evaluations import Evaluation, Purpose, Validity
 from app.domain.metrics import Metric
 from app.domain.outcomes import Verdict
 from app.domain.policies import Policy
 from app.domain.ranking import sort_position
 from app.domain.suites import CellDigests, Suite
 from app.errors import NotFound
+from app.services.siblings import Reign, SeedBook, open_book, reign_of, seed_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,48 +31,90 @@ class Court:
 
     Args:
         pointer: Locked by whoever stores the verdict.
-        champion: On its own suite version; None when the seat is vacant.
+        reign: Who is champion and who was.
+        champions: Those of `reign` by evaluation id, each on its own suite version.
+        seeds: Their siblings and the candidates'.
     """
 
     project_id: UUID
     pointer: BaselineRow
-    champion: Champion | None
+    reign: Reign
+    champions: Mapping[UUID, Champion]
+    seeds: SeedBook
     weights: FrozenWeights
     policy: Policy
+
+    @property
+    def champion(self) -> Champion | None:
+        """On its own suite version, without siblings; None when the seat is vacant."""
+        seat = self.reign.current
+        return None if seat is None else self.champions[seat.evaluation_id]
 
     def weighing(self, suite: Suite) -> Suite:
         """The suite version with the weights of this moment."""
         return replace(suite, frozen_weights=self.weights.shares or {})
 
-    def input_for(self, candidate: Evaluation, suite: Suite) -> AssessmentInput:
-        """What the candidate's verdict follows from.
+    def input_for(self, candidate: Evaluation, suite: Suite, run: RunRow) -> AssessmentInput:
+        """What the verdict on a candidate of this run follows from.
 
         Validity is left out: it is laid over a verdict when it is read, so that a verdict stays true when an
         evaluation is restored, and does not depend on which came first, the post or the invalidation.
+
+        A candidate is never among those that it is measured against. One of the champion's own recipe stands for
+        itself alone, and so does a measurement during training: beside it there is nothing of the same step.
         """
-        champion = self.champion
-        if champion is not None:
-            champion = replace(
-                champion, evaluation=believed(champion.evaluation), suite=self.weighing(champion.suite)
-            )
+        own = seed_of(run, UUID(candidate.id), suite.version)
+        current = self.reign.current
+        is_rival = current is None or current.recipe != own.recipe
+        siblings = self.seeds.beside(own) if is_rival and candidate.purpose is Purpose.CANDIDATE else ()
         return AssessmentInput(
             suite=self.weighing(suite),
             candidate=believed(candidate),
-            champion=champion,
+            champion=None if current is None else self._seated(current, own),
             policy=self.policy,
+            siblings=tuple(map(self._believed, siblings)),
+            history=tuple(
+                self._seated(seat, own)
+                for seat in self.reign.former
+                if seat.evaluation_id != own.evaluation_id
+            ),
         )
 
-    def record_of(self, candidate: Evaluation, suite: Suite) -> Inputs:
+    def has_rival_siblings_in(self, run: RunRow) -> bool:
+        """Whether the run is a sibling of a champion, past or present."""
+        seats = (*self.reign.former, *filter(None, [self.reign.current]))
+        return any(seat.recipe == run.recipe and seat.run != run.key for seat in seats)
+
+    def _seated(self, seat: Seed, own: Seed) -> Champion:
+        champion = self.champions[seat.evaluation_id]
+        siblings = () if seat.evaluation_id == own.evaluation_id else self.seeds.beside(seat, without=own.run)
+        return Champion(
+            evaluation=believed(champion.evaluation),
+            suite=self.weighing(champion.suite),
+            siblings=tuple(map(self._believed, siblings)),
+        )
+
+    def _believed(self, sibling: Sibling) -> Sibling:
+        return Sibling(evaluation=believed(sibling.evaluation), suite=self.weighing(sibling.suite))
+
+    def record_of(self, candidate: Evaluation, inputs: AssessmentInput) -> Inputs:
         """What is written down so that the verdict can be computed again."""
+        champion = inputs.champion
         return Inputs(
-            suite_version=suite.version,
+            suite_version=inputs.suite.version,
             weights=self.weights.shares or {},
             seeded=candidate.seeded,
             split_seeded=candidate.split_seeded,
             policy_version=self.policy.version,
             baseline_version=self.pointer.version,
             baseline_evaluation_id=self.pointer.evaluation_id,
-            baseline_suite_version=None if self.champion is None else self.champion.suite.version,
+            baseline_suite_version=None if champion is None else champion.suite.version,
+            siblings=_posted(inputs.siblings),
+            baseline_siblings=() if champion is None else _posted(champion.siblings),
+            history=tuple(
+                Reigned(champion=_posted([former])[0], siblings=_posted(former.siblings))
+                for former in inputs.history
+            ),
         )
 
 
@@ -76,21 +122,40 @@ def convene(
     session: Session,
     pointer: BaselineRow,
     *,
+    runs: Iterable[RunRow],
     policy: Policy | None = None,
     frozen: FrozenWeights | None = None,
 ) -> Court:
-    """Load champion, weights and the newest policy; after the pointer's lock, so that they are of one moment.
+    """Load champions, siblings, weights and the newest policy, after the pointer's lock: they are of one moment.
 
     Args:
+        runs: Those whose evaluations are to be judged.
         policy: Another one than the newest, to preview it.
         frozen: The weights, where they have just been read.
     """
-    project_id = pointer.project_id
+    project_id, suite_id = pointer.project_id, pointer.suite_id
+    reign = reign_of(session, pointer)
+    seats = [*reign.former, *filter(None, [reign.current])]
+    loaded = evaluations.load(session, project_id=project_id, ids=[seat.evaluation_id for seat in seats])
+    known = suites_at(
+        session,
+        project_id=project_id,
+        suite_id=suite_id,
+        versions=[seat.suite_version for seat in seats],
+    )
+    recipes = reign.recipes.union(run.recipe for run in runs)
     return Court(
         project_id=project_id,
         pointer=pointer,
-        champion=_champion(session, pointer),
-        weights=frozen or weights.current(session, project_id=project_id, suite_id=pointer.suite_id),
+        reign=reign,
+        champions={
+            seat.evaluation_id: Champion(
+                evaluation=loaded[seat.evaluation_id], suite=known[seat.suite_version]
+            )
+            for seat in seats
+        },
+        seeds=open_book(session, pointer, recipes, known=known),
+        weights=frozen or weights.current(session, project_id=project_id, suite_id=suite_id),
         policy=policy or policies.newest(session, project_id),
     )
 
@@ -107,12 +172,13 @@ def assessment_input(
         NotFound: The project has no such evaluation.
     """
     row = evaluations.by_id(session, project_id=project_id, evaluation_id=evaluation_id)
-    if row is None:
+    run = None if row is None else runs_table.by_id(session, row.run_id)
+    if row is None or run is None:
         raise NotFound(f"no evaluation {evaluation_id} in this project")
     pointer = baselines.current(session, project_id=project_id, suite_id=row.suite_id, stage=row.stage)
     candidate = evaluations.load(session, project_id=project_id, ids=[evaluation_id])[evaluation_id]
     suite = suites.load_suite(session, project_id, row.suite_id, row.suite_version)
-    return convene(session, pointer, policy=policy).input_for(candidate, suite)
+    return convene(session, pointer, runs=[run], policy=policy).input_for(candidate, suite, run)
 
 
 def recorded_input(session: Session, row: AssessmentRow) -> AssessmentInput:
@@ -121,25 +187,49 @@ def recorded_input(session: Session, row: AssessmentRow) -> AssessmentInput:
     if posted is None:
         raise LookupError(f"evaluation {row.evaluation_id} is not there")
     recorded = row.inputs
+    several = [*recorded.siblings, *recorded.baseline_siblings]
+    for each in recorded.history:
+        several += [each.champion, *each.siblings]
     ids = [posted.id, *filter(None, [recorded.baseline_evaluation_id])]
-    loaded = evaluations.load(session, project_id=row.project_id, ids=ids)
+    loaded = evaluations.load(
+        session, project_id=row.project_id, ids=[*ids, *(each.evaluation_id for each in several)]
+    )
     candidate = replace(loaded[posted.id], seeded=recorded.seeded, split_seeded=recorded.split_seeded)
+    versions = [recorded.suite_version, *(each.suite_version for each in several)]
+    versions += [recorded.baseline_suite_version] if recorded.baseline_suite_version is not None else []
+    known = {
+        version: replace(suite, frozen_weights=recorded.weights)
+        for version, suite in suites_at(
+            session, project_id=row.project_id, suite_id=posted.suite_id, versions=versions
+        ).items()
+    }
 
-    def suite_at(version: int) -> Suite:
-        suite = suites.load_suite(session, row.project_id, posted.suite_id, version)
-        return replace(suite, frozen_weights=recorded.weights)
+    def seated(champion: Posted, siblings: Iterable[Posted]) -> Champion:
+        return Champion(
+            evaluation=believed(loaded[champion.evaluation_id]),
+            suite=known[champion.suite_version],
+            siblings=beside(siblings),
+        )
+
+    def beside(siblings: Iterable[Posted]) -> tuple[Sibling, ...]:
+        return tuple(
+            Sibling(evaluation=believed(loaded[each.evaluation_id]), suite=known[each.suite_version])
+            for each in siblings
+        )
 
     champion = None
     if recorded.baseline_evaluation_id is not None and recorded.baseline_suite_version is not None:
-        champion = Champion(
-            evaluation=believed(loaded[recorded.baseline_evaluation_id]),
-            suite=suite_at(recorded.baseline_suite_version),
+        seat = Posted(
+            evaluation_id=recorded.baseline_evaluation_id, suite_version=recorded.baseline_suite_version
         )
+        champion = seated(seat, recorded.baseline_siblings)
     return AssessmentInput(
-        suite=suite_at(recorded.suite_version),
+        suite=known[recorded.suite_version],
         candidate=believed(candidate),
         champion=champion,
         policy=policies.at(session, row.project_id, recorded.policy_version),
+        siblings=beside(recorded.siblings),
+        history=tuple(seated(each.champion, each.siblings) for each in recorded.history),
     )
 
 
@@ -188,14 +278,7 @@ def suites_at(
     }
 
 
-def _champion(session: Session, pointer: BaselineRow) -> Champion | None:
-    if pointer.evaluation_id is None:
-        return None
-    row = evaluations.by_id(session, project_id=pointer.project_id, evaluation_id=pointer.evaluation_id)
-    if row is None:
-        raise LookupError(f"the champion {pointer.evaluation_id} is not there")
-    loaded = evaluations.load(session, project_id=pointer.project_id, ids=[row.id])
-    return Champion(
-        evaluation=loaded[row.id],
-        suite=suites.load_suite(session, pointer.project_id, row.suite_id, row.suite_version),
+def _posted(several: Iterable[Champion | Sibling]) -> tuple[Posted, ...]:
+    return tuple(
+        Posted(evaluation_id=UUID(each.evaluation.id), suite_version=each.suite.version) for each in several
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from app.db import Session, audit, baselines, evaluations, leaderboards, outbox, runs, suites
 from app.db.alerts import Subject
+from app.db.baselines import Seats
 from app.db.evaluations import EvaluationRow
 from app.db.runs import RunRow
 from app.domain.access import Action, Actor
@@ -19,6 +20,7 @@ from app.services.documents import checked_text
 from app.services.evaluations import evaluation_for
 from app.services.runs import run_for
 from app.services.seats import hand_back
+from app.services.siblings import move_rivals, move_rivals_of, move_sets
 
 
 def mark_run(
@@ -30,7 +32,8 @@ def mark_run(
     is left of their subject. What was measured against it is stale from now on and is judged again by the worker.
     Suspect is shown everywhere and closes nothing. Valid gives back what invalid took, but never a crown.
 
-    Locks: the run, every pointer it was ever champion of, its alerts' subjects.
+    Locks: the run, its seed sets, the pointers of its boards and of every board it was ever champion of, its alerts'
+    subjects.
 
     Raises:
         InvalidInput: A run is not doubted without a reason.
@@ -41,12 +44,11 @@ def mark_run(
     if (run.validity, run.validity_reason) == (mark.value, _kept(mark, said)):
         return run
     marked = replace(run, validity=mark.value, validity_reason=_kept(mark, said), updated_at=now)
-    seats = baselines.lock_seats_of(session, project_id=run.project_id, run_id=run.id)
+    boards = evaluations.boards_of_run(session, project_id=run.project_id, run_id=run.id)
+    seats = _lock_seats(session, run, boards)
     runs.update_run(session, marked)
     leaderboards.follow_run(session, project_id=run.project_id, run_id=run.id)
-    for seat in seats:
-        hand_back(session, actor, seat, reason=said, now=now)
-    boards = evaluations.boards_of_run(session, project_id=run.project_id, run_id=run.id)
+    _step_back(session, actor, run, seats, reason=said, now=now)
     _follow(session, marked, boards, now=now)
     _tell(session, actor, marked, None, run.validity, mark, said, boards, now)
     return marked
@@ -68,7 +70,8 @@ def mark_evaluation(
     row = evaluations.by_id(session, project_id=found.project_id, evaluation_id=found.id) or found
     if (row.validity, row.validity_reason) == (mark.value, _kept(mark, said)):
         return row
-    seats = baselines.lock_seats_of(session, project_id=run.project_id, run_id=run.id, evaluation_id=row.id)
+    boards = [(row.suite_id, row.stage)]
+    seats = _lock_seats(session, run, boards, evaluation_id=row.id)
     evaluations.set_validity(
         session, project_id=row.project_id, evaluation_id=row.id, validity=mark, reason=_kept(mark, said)
     )
@@ -76,12 +79,32 @@ def mark_evaluation(
         session, project_id=row.project_id, run_id=run.id, suite_id=row.suite_id, stage=row.stage
     )
     leaderboards.follow_run(session, project_id=run.project_id, run_id=run.id)
-    for seat in seats:
-        hand_back(session, actor, seat, reason=said, now=now)
-    boards = [(row.suite_id, row.stage)]
+    _step_back(session, actor, run, seats, reason=said, now=now)
     _follow(session, run, boards, now=now)
     _tell(session, actor, run, row, row.validity, mark, said, boards, now)
     return evaluations.by_id(session, project_id=row.project_id, evaluation_id=row.id) or row
+
+
+def _lock_seats(
+    session: Session, run: RunRow, boards: list[tuple[UUID, str]], evaluation_id: UUID | None = None
+) -> Seats:
+    """Every pointer that may depend on the run, after its seed sets, which lose or regain a member."""
+    move_sets(session, boards, project_id=run.project_id, recipes=[run.recipe])
+    return baselines.lock_seats_of(
+        session, project_id=run.project_id, run_id=run.id, evaluation_id=evaluation_id, boards=boards
+    )
+
+
+def _step_back(
+    session: Session, actor: Actor, run: RunRow, seats: Seats, *, reason: str | None, now: datetime
+) -> None:
+    """Hand back the crowns that may not be worn any more, and let everybody be judged by who is left."""
+    # Found while the former champions still are what they were, or again are: both have been champions here.
+    move_rivals_of(session, seats.others, [run.recipe])
+    for seat in seats.worn:
+        hand_back(session, actor, seat, reason=reason, now=now)
+        # A former champion counts, or no longer counts, among those that nobody may creep away from.
+        move_rivals(session, seat)
 
 
 def _checked_reason(mark: Validity, reason: str | None) -> str | None:

@@ -1,0 +1,216 @@
+"""Seed sets: the runs that share a recipe on one suite and stage, and how often their set has changed.
+
+A verdict that was computed from siblings is out of date when their set changes. Each set has a version; whoever changes
+a set moves it, and whoever judges by one notes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, exists, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.db.tables import evaluation, run, seed_set
+from app.domain.evaluations import Validity
+
+# Stands for all recipes that champions of the suite and stage were made by, taken together.
+RIVALS = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """A candidate evaluation as one of its recipe's runs.
+
+    Args:
+        run: The run's key.
+        seed: None while the run did not say.
+    """
+
+    evaluation_id: UUID
+    suite_version: int
+    run: str
+    recipe: bytes
+    seed: int | None
+
+
+def versions(
+    session: Session, *, project_id: UUID, suite_id: UUID, stage: str, recipes: Iterable[bytes]
+) -> dict[bytes, int]:
+    """The version of each set, RIVALS among them, 0 where it was never moved.
+
+    To be read before the members: a set that changes in between is then judged once too often, and never missed.
+    """
+    wanted = sorted({*recipes, RIVALS})
+    query = select(seed_set.c.recipe, seed_set.c.version).where(
+        *_here(project_id, suite_id, stage), seed_set.c.recipe.in_(wanted)
+    )
+    return dict.fromkeys(wanted, 0) | {row.recipe: row.version for row in session.execute(query)}
+
+
+def members(
+    session: Session, *, project_id: UUID, suite_id: UUID, stage: str, recipes: Iterable[bytes]
+) -> list[Seed]:
+    """Every run of these recipes by its latest valid candidate, by evaluation id; archived runs still count."""
+    query = _seeds().where(
+        run.c.project_id == project_id,
+        run.c.recipe.in_(sorted(set(recipes))),
+        run.c.validity != Validity.INVALID.value,
+        evaluation.c.suite_id == suite_id,
+        evaluation.c.stage == stage,
+        evaluation.c.is_latest,
+    )
+    return [Seed(**row) for row in session.execute(query).mappings()]
+
+
+def of_evaluations(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Seed]:
+    query = _seeds().where(evaluation.c.project_id == project_id, evaluation.c.id.in_(sorted(set(ids))))
+    return {row["evaluation_id"]: Seed(**row) for row in session.execute(query).mappings()}
+
+
+def move(session: Session, *, project_id: UUID, suite_id: UUID, stage: str, recipe: bytes) -> int:
+    """Note that a set changes, and wait for whoever else is changing it; returns its version."""
+    statement = insert(seed_set).values(
+        project_id=project_id, suite_id=suite_id, stage=stage, recipe=recipe, version=1
+    )
+    statement = statement.on_conflict_do_update(
+        index_elements=list(seed_set.primary_key.columns), set_={"version": seed_set.c.version + 1}
+    )
+    version: int = session.execute(statement.returning(seed_set.c.version)).scalar_one()
+    return version
+
+
+def note_judged(
+    session: Session, *, project_id: UUID, suite_id: UUID, stage: str, recipe: bytes, version: int
+) -> None:
+    """Note that every evaluation of the set has been judged by this version of it."""
+    session.execute(
+        update(seed_set)
+        .where(*_here(project_id, suite_id, stage), seed_set.c.recipe == recipe)
+        .where(seed_set.c.judged_version < version)
+        .values(judged_version=version)
+    )
+
+
+def settle(session: Session, *, limit: int = 100) -> int:
+    """Note which sets have no evaluation left that is to be judged by them; returns how many.
+
+    What is read here is of one moment, and only its versions are written: a set that moves meanwhile stays unsettled.
+    """
+    query = (
+        select(seed_set)
+        .where(_is_unsettled(), ~exists(_to_judge()).correlate(seed_set))
+        .order_by(*seed_set.primary_key.columns)
+        .limit(limit)
+    )
+    rows = session.execute(query).all()
+    for row in rows:
+        note_judged(
+            session,
+            project_id=row.project_id,
+            suite_id=row.suite_id,
+            stage=row.stage,
+            recipe=row.recipe,
+            version=row.version,
+        )
+    return len(rows)
+
+
+def is_behind() -> ColumnElement[bool]:
+    """Whether an `evaluation` that is its run's latest was judged by an earlier set than today's."""
+    own = (
+        select(seed_set.c.version)
+        .join(run, (run.c.project_id == seed_set.c.project_id) & (run.c.recipe == seed_set.c.recipe))
+        .where(
+            run.c.project_id == evaluation.c.project_id,
+            run.c.id == evaluation.c.run_id,
+            seed_set.c.suite_id == evaluation.c.suite_id,
+            seed_set.c.stage == evaluation.c.stage,
+            seed_set.c.version > evaluation.c.seeds_version,
+        )
+    )
+    rivals = select(seed_set.c.version).where(
+        *_beside_evaluation(), seed_set.c.recipe == RIVALS, seed_set.c.version > evaluation.c.rivals_version
+    )
+    return and_(
+        evaluation.c.is_latest, exists(own).correlate(evaluation) | exists(rivals).correlate(evaluation)
+    )
+
+
+def behind_their_set() -> ColumnElement[bool]:
+    """The first half of `is_behind`, for a search that begins at the few sets that have changed."""
+    changed = (
+        select(evaluation.c.id)
+        .select_from(seed_set)
+        .join(run, (run.c.project_id == seed_set.c.project_id) & (run.c.recipe == seed_set.c.recipe))
+        .join(
+            evaluation,
+            (evaluation.c.project_id == run.c.project_id)
+            & (evaluation.c.run_id == run.c.id)
+            & (evaluation.c.suite_id == seed_set.c.suite_id)
+            & (evaluation.c.stage == seed_set.c.stage),
+        )
+        .where(_is_unsettled(), evaluation.c.is_latest, evaluation.c.seeds_version < seed_set.c.version)
+    )
+    return evaluation.c.id.in_(changed)
+
+
+def behind_the_champions() -> ColumnElement[bool]:
+    """The second half, as a range of the index that it has for each suite and stage."""
+    version = (
+        select(seed_set.c.version)
+        .where(*_beside_evaluation(), seed_set.c.recipe == RIVALS)
+        .correlate(evaluation)
+        .scalar_subquery()
+    )
+    return and_(evaluation.c.is_latest, evaluation.c.rivals_version < version)
+
+
+def _to_judge() -> Select[tuple[UUID]]:
+    of_run = run.alias("of_run")
+    latest = evaluation.alias("latest")
+    return (
+        select(latest.c.id)
+        .join(of_run, (of_run.c.project_id == latest.c.project_id) & (of_run.c.id == latest.c.run_id))
+        .where(
+            of_run.c.project_id == seed_set.c.project_id,
+            of_run.c.recipe == seed_set.c.recipe,
+            latest.c.suite_id == seed_set.c.suite_id,
+            latest.c.stage == seed_set.c.stage,
+            latest.c.is_latest,
+            latest.c.seeds_version < seed_set.c.version,
+        )
+    )
+
+
+def _is_unsettled() -> ColumnElement[bool]:
+    return and_(seed_set.c.judged_version < seed_set.c.version, seed_set.c.recipe != RIVALS)
+
+
+def _beside_evaluation() -> tuple[ColumnElement[bool], ...]:
+    return (
+        seed_set.c.project_id == evaluation.c.project_id,
+        seed_set.c.suite_id == evaluation.c.suite_id,
+        seed_set.c.stage == evaluation.c.stage,
+    )
+
+
+def _here(project_id: UUID, suite_id: UUID, stage: str) -> tuple[ColumnElement[bool], ...]:
+    return (seed_set.c.project_id == project_id, seed_set.c.suite_id == suite_id, seed_set.c.stage == stage)
+
+
+def _seeds() -> Select[tuple[UUID, int, str, bytes, int]]:
+    return (
+        select(
+            evaluation.c.id.label("evaluation_id"),
+            evaluation.c.suite_version,
+            run.c.key.label("run"),
+            run.c.recipe,
+            run.c.seed,
+        )
+        .join(run, (run.c.project_id == evaluation.c.project_id) & (run.c.id == evaluation.c.run_id))
+        .order_by(evaluation.c.id)
+    )
