@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -143,7 +143,7 @@ def is_behind() -> ColumnElement[bool]:
 def behind_their_set() -> ColumnElement[bool]:
     """The first half of `is_behind`, for a search that begins at the few sets that have changed."""
     changed = (
-        select(evaluation.c.id)
+        select(evaluation.c.project_id, evaluation.c.id)
         .select_from(seed_set)
         .join(run, (run.c.project_id == seed_set.c.project_id) & (run.c.recipe == seed_set.c.recipe))
         .join(
@@ -155,7 +155,7 @@ def behind_their_set() -> ColumnElement[bool]:
         )
         .where(_is_unsettled(), evaluation.c.is_latest, evaluation.c.seeds_version < seed_set.c.version)
     )
-    return evaluation.c.id.in_(changed)
+    return tuple_(evaluation.c.project_id, evaluation.c.id).in_(changed)
 
 
 def behind_the_champions() -> ColumnElement[bool]:
