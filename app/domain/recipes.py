@@ -12,10 +12,19 @@ from typing import Any
 SEED_KEY = "seed"
 
 
-def is_known(config: Mapping[str, Any], git_commit: str | None, volatile: Iterable[str]) -> bool:
-    """Whether anything is known of how the run was made; where nothing is, it has no siblings."""
+def is_known(
+    config: Mapping[str, Any], git_commit: str | None, volatile: Iterable[str], *, seeded: bool
+) -> bool:
+    """Whether enough is known of how the run was made to have siblings.
+
+    A commit alone is not enough: of two runs that record no configuration nobody knows what differs, and what
+    differs would pass for noise. With a seed it is: then the seed is what differs.
+
+    Args:
+        seeded: Whether the run named its seed.
+    """
     patterns = (SEED_KEY, *volatile)
-    return git_commit is not None or next(_leaves(config, "", patterns), None) is not None
+    return next(_leaves(config, "", patterns), None) is not None or (seeded and git_commit is not None)
 
 
 def recipe_digest(config: Mapping[str, Any], git_commit: str | None, volatile: Iterable[str]) -> bytes:

@@ -16,7 +16,7 @@ from app.db.run_lists import CONFIG_PREFIX
 from app.db.runs import RunRow
 from app.domain.access import Action, Actor, Role, require
 from app.domain.evaluations import Validity
-from app.domain.recipes import is_known, recipe_digest
+from app.domain.recipes import SEED_KEY, is_known, recipe_digest
 from app.errors import Conflict, Forbidden, NotFound
 from app.services.documents import (
     checked_int,
@@ -301,7 +301,8 @@ def _same_member(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> bo
 def _recipe(session: Session, row: RunRow) -> bytes:
     """The digest that the run's siblings share; one of its own while nothing is known of how it was made."""
     volatile = policies.newest(session, row.project_id).volatile
-    if not is_known(row.config, row.git_commit, volatile):
+    seeded = row.seed is not None or SEED_KEY in row.config
+    if not is_known(row.config, row.git_commit, volatile, seeded=seeded):
         return row.id.bytes
     return recipe_digest(row.config, row.git_commit, volatile)
 

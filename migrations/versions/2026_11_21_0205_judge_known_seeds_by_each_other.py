@@ -8,19 +8,24 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-# The recipe that release 0.1.0 gave to every run of which neither configuration nor commit is known. Such runs are no
-# siblings; each gets a recipe of its own.
+# The recipe that release 0.1.0 gave to every run of which neither configuration nor commit is known.
 NOTHING_KNOWN = bytes.fromhex("049a5ea27d5a10681be161ce54d4f0c7")
 
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("SET LOCAL statement_timeout = '600s'")
-    for statement in (
-        "UPDATE run SET recipe = uuid_send(id) WHERE recipe = :nothing",
-        "UPDATE leaderboard_row SET recipe = uuid_send(run_id) WHERE recipe = :nothing",
-    ):
-        op.execute(sa.text(statement).bindparams(nothing=NOTHING_KNOWN))
+    # Of runs that record no configuration nobody knows what differs: they are no siblings, so each gets its own recipe.
+    unknown = sa.text(
+        "UPDATE run SET recipe = uuid_send(id) WHERE recipe = :nothing OR (config = '{}' AND seed IS NULL)"
+    )
+    op.execute(unknown.bindparams(nothing=NOTHING_KNOWN))
+    op.execute(
+        """
+        UPDATE leaderboard_row l SET recipe = r.recipe FROM run r
+        WHERE r.project_id = l.project_id AND r.id = l.run_id AND l.recipe <> r.recipe
+        """
+    )
     op.execute(
         """
         INSERT INTO seed_set (project_id, suite_id, stage, recipe, version)

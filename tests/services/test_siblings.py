@@ -173,14 +173,25 @@ def test_the_same_seed_again_is_no_other_draw(world: World) -> None:
     assert beside in ({"another"}, {"another-again"})
 
 
-def test_runs_of_which_nothing_is_known_are_no_siblings(world: World) -> None:
+@pytest.mark.parametrize(
+    ("says", "known"),
+    [
+        pytest.param({}, False, id="nothing"),
+        pytest.param({"git_commit": "ab12"}, False, id="only a commit"),
+        pytest.param({"config": {"output_dir": "/a"}, "git_commit": "ab12"}, False, id="only volatile keys"),
+        pytest.param({"git_commit": "ab12", "seed": True}, True, id="a commit and a seed"),
+        pytest.param({"config": {"lr": 0.1}}, True, id="a configuration"),
+    ],
+)
+def test_runs_of_which_too_little_is_known_are_no_siblings(
+    world: World, says: dict[str, object], known: bool
+) -> None:
     project, _ = a_project(world), a_suite(world)
-    champion = a_seed(world, None, {}, key="one")
-    world.run(bootstrapping(champion))
+    for number in range(3):
+        run = a_run(world, f"run-{number}", **says | ({"seed": number} if "seed" in says else {}))
+        newest = posted(world, run.run_id, GOOD)
 
-    candidate = posted(world, a_run(world, "other").run_id, GOOD)
-
-    assert siblings(world, project.id, candidate) == (set(), set())
+    assert siblings(world, project.id, newest)[0] == ({"run-0", "run-1"} if known else set())
 
 
 def test_a_candidate_of_the_champions_own_recipe_stands_for_itself(world: World) -> None:

@@ -3,83 +3,19 @@
 from __future__ import annotations
 
 import http.client
-import json
-import os
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from tests.embedded.processes import postmaster
-
-PATIENCE_SECONDS = 60
-
-
-class Up:
-    """A running `truerun-server up` with its own data and its own configuration directory."""
-
-    def __init__(self, data_dir: Path, config_home: Path, **environ: str) -> None:
-        self.data_dir = data_dir
-        self.local_file = config_home / "truerun" / "local.json"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRUERUN_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "app.cli", "up"],
-            env={
-                **inherited,
-                "DATABASE_URL": "",
-                "TRUERUN_DATA_DIR": str(data_dir),
-                "TRUERUN_PORT": str(a_free_port()),
-                "XDG_CONFIG_HOME": str(config_home),
-                **environ,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # Like a job of an interactive shell, which Ctrl-C reaches as a group.
-            process_group=0,
-        )
-        self.output = ""
-
-    def ready(self) -> Self:
-        assert self.process.stdout is not None
-        while "Ctrl-C" not in self.output:
-            line = self.process.stdout.readline()
-            self.output += line
-            assert line, f"it ended: {self.output}"
-        return self
-
-    @property
-    def url(self) -> str:
-        return str(json.loads(self.local_file.read_text())["url"])
-
-    @property
-    def token(self) -> str:
-        return str(json.loads(self.local_file.read_text())["tokens"]["admin"])
-
-    def child(self, command: str) -> psutil.Process:
-        return next(each for each in psutil.Process(self.process.pid).children() if command in each.cmdline())
-
-    def everything(self) -> list[psutil.Process]:
-        first = postmaster(self.data_dir)
-        return psutil.Process(self.process.pid).children() + ([first] if first else [])
-
-    def press_ctrl_c(self) -> None:
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def ended(self) -> int:
-        """Its exit status, when it has one; the rest of what it said is in `output` then."""
-        rest, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
-        self.output += rest
-        return self.process.returncode
+from tests.supervisor.running import PATIENCE_SECONDS, Up, a_free_port
 
 
 @pytest.fixture
@@ -92,15 +28,7 @@ def up(data_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Up]]:
 
     yield start
     for each in started:
-        if each.process.poll() is None:
-            each.process.terminate()
-        each.process.communicate(timeout=PATIENCE_SECONDS)
-
-
-def a_free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+        each.stop()
 
 
 def get(url: str, path: str, *, token: str | None = None) -> int:

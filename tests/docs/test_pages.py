@@ -1,0 +1,158 @@
+"""Every command and snippet of the pages is run, each page from top to bottom beside a service of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.domain.policies import policy_from_toml
+from tests.docs.pages import (
+    ROOT,
+    RUNNABLE,
+    Block,
+    blocks,
+    commands,
+    conversations,
+    looks_like_a_command,
+    pages,
+    pattern_of,
+)
+from tests.supervisor.running import Up
+
+# Blocks marked `not-run`, by their first line, each with what shows instead that they work.
+NOT_RUN: dict[tuple[str, str], str] = {
+    (
+        "README.md",
+        "make demo      # a real regression that every average hid; keeps serving, Ctrl-C stops it",
+    ): ("tests/supervisor and this test start the same service; the demo's output is compared below"),
+}
+STEP_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Somebody who types what a page says, in a directory of his own."""
+
+    home: Path
+    environ: dict[str, str]
+
+    def types(self, block: Block) -> None:
+        match block.kind:
+            case "sh":
+                self._commands(block)
+            case "console":
+                for command, printed in conversations(block.text):
+                    shown = self._shell(f"{{ {command}\n}} 2>&1 || true", block)
+                    assert pattern_of(printed).fullmatch(f"{shown.strip()}\n"), (
+                        f"{block.where}: `{command}` prints\n{shown}"
+                    )
+            case "python":
+                script = self.home / (block.name or f"line_{block.line}.py")
+                script.write_text(block.text)
+                self._shell(f"python {script.name}", block)
+            case "toml":
+                tomllib.loads(block.text)
+                policy_from_toml(block.text, version=1)
+                self._keep(block)
+            case "json":
+                json.loads(block.text)
+                self._keep(block)
+
+    def _keep(self, block: Block) -> None:
+        if block.name is not None:
+            (self.home / block.name).write_text(f"{block.text}\n")
+
+    def _commands(self, block: Block) -> None:
+        for command, code in commands(block.text):
+            script = f"code=0\n{{ {command}\n}} || code=$?\n"
+            self._shell(f"{script}[ $code -eq {code} ] || {{ echo exit code $code >&2; exit 99; }}", block)
+
+    def _shell(self, script: str, block: Block) -> str:
+        """Run it with the variables that the page's earlier commands have set; returns what it printed."""
+        state = self.home / ".variables"
+        script = f"set -a\n[ -f {state} ] && . {state}\nset -u\n{script}\nexport -p > {state}\n"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.home,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=STEP_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block.where}\n{script}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def reader(data_dir: Path, tmp_path: Path) -> Iterator[Reader]:
+    """A reader beside a service that `make demo` has started."""
+    service = Up(data_dir, tmp_path / "config")
+    try:
+        service.ready()
+        home = tmp_path / "clone"
+        home.mkdir()
+        (home / ".venv").symlink_to(ROOT / ".venv")
+        (home / "client").symlink_to(ROOT / "client")
+        (home / "bin").mkdir()
+        curl = home / "bin" / "curl"
+        curl.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("curl.py")}" "$@"\n')
+        curl.chmod(0o755)
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("TRUERUN_", "GITHUB_"))
+        }
+        environ = kept | {
+            "HOME": str(tmp_path),
+            "XDG_CONFIG_HOME": str(tmp_path / "config"),
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+            "TRUERUN_DATA_DIR": str(data_dir),
+            "PATH": f"{home / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+            "COLUMNS": "140",
+        }
+        environ.pop("DATABASE_URL", None)
+        subprocess.run([sys.executable, "-m", "truerun.demo"], env=environ, check=True, capture_output=True)
+        yield Reader(home, environ)
+    finally:
+        service.stop()
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_page_can_be_followed_from_top_to_bottom(page: str, reader: Reader) -> None:
+    typed = 0
+    for block in blocks(page):
+        if block.kind in RUNNABLE and block.is_run:
+            reader.types(block)
+            typed += 1
+
+    assert typed or not any(block.kind in RUNNABLE for block in blocks(page)) or not_run(page)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_nothing_that_looks_like_a_command_goes_untried(page: str) -> None:
+    untried = [
+        block.where
+        for block in blocks(page)
+        if (block.kind not in RUNNABLE and looks_like_a_command(block))
+        or (not block.is_run and (page, block.text.splitlines()[0]) not in NOT_RUN)
+    ]
+
+    assert not untried
+
+
+def test_nothing_is_excused_that_is_not_there() -> None:
+    excused = {(page, block.text.splitlines()[0]) for page in pages() for block in not_run(page)}
+
+    assert excused == NOT_RUN.keys()
+
+
+def not_run(page: str) -> list[Block]:
+    return [block for block in blocks(page) if not block.is_run]
