@@ -34,6 +34,7 @@ class Pair:
         used, total: How many groups entered, and how many the suite or either side has.
         left_out: Why the others did not.
         common: Whether both values are over the same groups.
+        groups: Which ones, where they are; those without a weight are not among them.
     """
 
     baseline: Value | None
@@ -42,6 +43,7 @@ class Pair:
     total: int
     left_out: Mapping[str, str]
     common: bool
+    groups: tuple[str, ...] = ()
 
 
 def pooled(values: Iterable[Value], shares: Mapping[str, float], pooling: Pooling) -> Value | None:
@@ -116,6 +118,7 @@ class Pools:
         self._tier_of = {group.name: group.tier for group in suite.groups}
         self._standing: dict[str, Mapping[str, str | None]] = {}
         self._pairs: dict[tuple[str, str], Pair] = {}
+        self._shares_of_pair: dict[tuple[str, str], Mapping[str, float]] = {}
 
     def groups(self, metric: Metric) -> tuple[str, ...]:
         """Every group of the metric: those the suite lists, then those of either side."""
@@ -130,6 +133,21 @@ class Pools:
     def baseline(self, metric: Metric) -> Mapping[str, Value]:
         """The champion's value by group; {} without a champion."""
         return {} if self.champion is None else self.champion.of(metric)
+
+    def pair(self, metric: Metric, name: str) -> Pair:
+        """The aggregate of that name: `overall`, `tier:<tier>`, `tier-balanced` or `macro`."""
+        if name == OVERALL:
+            return self.overall(metric)
+        if name == MACRO:
+            return self.macro(metric)
+        if name == TIER_BALANCED:
+            return self.tier_balanced(metric)
+        return self.tier(metric, name.removeprefix(TIER_PREFIX))
+
+    def pooled_alike(self, metric: Metric, name: str, values: Sequence[Value]) -> Value | None:
+        """That aggregate of another evaluation, from its values in the pair's groups."""
+        self.pair(metric, name)
+        return pooled(values, self._shares_of_pair[metric.name, name], _pooling(metric, name))
 
     def overall(self, metric: Metric) -> Pair:
         """Pooled over all groups, for a metric that pools."""
@@ -166,17 +184,16 @@ class Pools:
     def _pair(self, metric: Metric, name: str, members: Sequence[str], shares_for: SharesFor) -> Pair:
         known = self._pairs.get((metric.name, name))
         if known is None:
-            pooling = Pooling.MEAN if name == MACRO else metric.pooling
-            known = self._pairs[metric.name, name] = self._computed(metric, members, shares_for, pooling)
+            known = self._computed(metric, name, members, shares_for)
+            self._pairs[metric.name, name] = known
         return known
 
-    def _computed(
-        self, metric: Metric, members: Sequence[str], shares_for: SharesFor, pooling: Pooling
-    ) -> Pair:
+    def _computed(self, metric: Metric, name: str, members: Sequence[str], shares_for: SharesFor) -> Pair:
+        pooling = _pooling(metric, name)
         ours, theirs = self.candidate.of(metric), self.baseline(metric)
         standing = self._standing_of(metric)
         entering = [group for group in members if standing[group] is None]
-        shares = shares_for(entering)
+        shares = self._shares_of_pair[metric.name, name] = shares_for(entering)
         left_out = {group: why for group in members if (why := standing[group])}
         left_out |= {group: "no_weight" for group in entering if shares.get(group, 0.0) <= 0.0}
         if entering and theirs:
@@ -192,6 +209,7 @@ class Pools:
             total=len(members),
             left_out=left_out,
             common=bool(entering and theirs),
+            groups=tuple(group for group in entering if group not in left_out) if theirs else (),
         )
 
     def _standing_of(self, metric: Metric) -> Mapping[str, str | None]:
@@ -218,6 +236,10 @@ class Pools:
         if theirs.bound is not Bound.EXACT:
             return "censored"
         return "incomparable" if self.differing(metric, group) else None
+
+
+def _pooling(metric: Metric, name: str) -> Pooling:
+    return Pooling.MEAN if name == MACRO else metric.pooling
 
 
 def _equal_shares(groups: Sequence[str]) -> Mapping[str, float]:

@@ -13,7 +13,8 @@ from app.domain.aggregates import Pools
 from app.domain.evaluations import OVERALL, Evaluation
 from app.domain.gate import effective_gate, gate_of, is_judged
 from app.domain.integrity import integrity_checks
-from app.domain.judge import Champion, Judge, Sibling
+from app.domain.judge import Judge
+from app.domain.kin import Champion, Sibling
 from app.domain.limits import limit_checks
 from app.domain.outcomes import Aggregate, Check, Verdict
 from app.domain.policy import Policy
@@ -54,7 +55,7 @@ class AssessmentInput:
 
 def assess(inputs: AssessmentInput) -> Verdict:
     """Judge the candidate against the champion, the policy's limits, and its own statements."""
-    judge = Judge(inputs.suite, inputs.candidate, inputs.champion, inputs.policy)
+    judge = Judge(inputs.suite, inputs.candidate, inputs.champion, inputs.policy, inputs.siblings)
     masked: list[Check] = []
     regressions: list[Check] = []
     cells: list[Check] = []

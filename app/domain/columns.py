@@ -4,48 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from app.domain.aggregates import GEOMEAN, MACRO, TIER_BALANCED, WORST, Pair, Pools
+from app.domain.bouts import Bout
 from app.domain.comparison import worsening
-from app.domain.evaluations import OVERALL, Bound
+from app.domain.evaluations import OVERALL
 from app.domain.metrics import Direction, Metric, Pooling
 from app.domain.outcomes import Aggregate
 from app.domain.scaling import LARGEST, total
 from app.domain.suite import TIER_PREFIX
 
 
+class Worsened(NamedTuple):
+    """A judged group: its relative worsening (None where it is worse beyond any ratio) and its two numbers."""
+
+    share: float | None
+    candidate: float
+    baseline: float | None
+
+
 def aggregate_columns(
-    pools: Pools, metric: Metric, zero_tol: float, judged: Mapping[str, float | None]
+    bout: Bout, metric: Metric, zero_tol: float, judged: Mapping[str, Worsened]
 ) -> list[Aggregate]:
     """Every column of a metric that ranks: overall, tiers, tier-balanced, macro, worst, ratios.
 
     Args:
-        judged: Worsening of each group that was judged; None where it is worse beyond any ratio (not finite).
+        judged: What became of each group that was judged.
     """
     columns = []
+    pools = bout.pools
     if metric.pooling is not Pooling.NONE and pools.candidate.of(metric):
-        columns.append(_column(metric, OVERALL, pools.overall(metric), zero_tol))
+        columns.append(_column(metric, OVERALL, bout.pair(metric, OVERALL), zero_tol))
         if pools.tiers:
             columns += [
-                _column(metric, f"{TIER_PREFIX}{tier}", pools.tier(metric, tier), zero_tol)
-                for tier in pools.tiers
+                _column(metric, name, bout.pair(metric, name), zero_tol)
+                for name in (*(f"{TIER_PREFIX}{tier}" for tier in pools.tiers), TIER_BALANCED)
             ]
-            columns.append(_column(metric, TIER_BALANCED, pools.tier_balanced(metric), zero_tol))
     elif metric.name in pools.candidate.whole:
-        columns.append(_column(metric, OVERALL, _measured_pair(pools, metric), zero_tol))
+        columns.append(_column(metric, OVERALL, bout.whole_pair(metric), zero_tol))
     if pools.candidate.of(metric):
-        columns.append(_column(metric, MACRO, pools.macro(metric), zero_tol))
+        columns.append(_column(metric, MACRO, bout.pair(metric, MACRO), zero_tol))
         columns += _worst(pools, metric, judged)
         columns += _geometric_mean(pools, metric)
     return [column for column in columns if column.value is not None]
-
-
-def _measured_pair(pools: Pools, metric: Metric) -> Pair:
-    ours = pools.candidate.whole[metric.name]
-    theirs = None if pools.champion is None else pools.champion.whole.get(metric.name)
-    exact = theirs is not None and ours.bound is theirs.bound is Bound.EXACT
-    comparable = exact and not pools.differing(metric, OVERALL)
-    return Pair(baseline=theirs, candidate=ours, used=0, total=0, left_out={}, common=comparable)
 
 
 def _column(metric: Metric, name: str, pair: Pair, zero_tol: float) -> Aggregate:
@@ -66,20 +68,19 @@ def _column(metric: Metric, name: str, pair: Pair, zero_tol: float) -> Aggregate
     )
 
 
-def _worst(pools: Pools, metric: Metric, judged: Mapping[str, float | None]) -> list[Aggregate]:
+def _worst(pools: Pools, metric: Metric, judged: Mapping[str, Worsened]) -> list[Aggregate]:
     """The group that worsened most; a group whose value is not a number is worse than any."""
     if pools.champion is None or not judged:
         return []
-    name = min(judged, key=lambda group: (-math.inf if (w := judged[group]) is None else -w, group))
-    theirs = pools.baseline(metric).get(name)
+    name = min(judged, key=lambda group: (-math.inf if (w := judged[group].share) is None else -w, group))
     groups = pools.groups(metric)
     return [
         Aggregate(
             metric=metric.name,
             name=WORST,
-            value=pools.candidate.of(metric)[name].value,
-            baseline=None if theirs is None else theirs.value,
-            worsening=judged[name],
+            value=judged[name].candidate,
+            baseline=judged[name].baseline,
+            worsening=judged[name].share,
             groups_used=len(judged),
             groups_total=len(groups),
             left_out={group: "not_judged" for group in groups if group not in judged},

@@ -11,54 +11,125 @@ worsening  = worse / scale                                 undefined when scale 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from app.domain.evaluations import Bound, Value
 from app.domain.metrics import Direction, Metric, gap, reference
-from app.domain.outcomes import Outcome
+from app.domain.outcomes import Json, Outcome
 from app.domain.policy import Combine
 from app.domain.scaling import LARGEST, beyond, exponent_for, ratio, scaled, unscaled
 from app.domain.tolerances import Tolerances
 
-__all__ = ["Comparison", "beyond", "compare", "gap", "is_impossible", "judge", "worsening"]
+__all__ = ["Comparison", "beyond", "compare", "difference", "gap", "is_impossible", "judge", "worsening"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The outcome of comparing two numbers; fields as in Check."""
+    """The outcome of comparing two numbers; fields as in Check.
+
+    Args:
+        advisory: Whether the gate must not depend on it, whatever the policy requires of the cell.
+    """
 
     outcome: Outcome
     reason: str | None = None
     notes: tuple[str, ...] = ()
     worsening: float | None = None
     limit: float | None = None
+    advisory: bool = False
+    detail: Mapping[str, Json] = field(default_factory=dict)
+
+
+# How two finite numbers are judged: baseline, then candidate.
+Judgement: TypeAlias = Callable[[float, float], Comparison]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What separates a candidate from its baseline, in units of 2**exponent of the metric's own unit.
+
+    Args:
+        worse: How much further from perfect the candidate is; negative = better.
+        scale: The baseline's distance to perfection; without an ideal its absolute value.
+        size: The larger of the two numbers, for the slack of every comparison.
+        limit: The largest `worse` that passes.
+        improvement: `-worse` beyond it is an improvement.
+        worsening: worse / scale; None on a zero baseline.
+        limit_in_unit: The limit in the metric's own unit; None on a zero baseline without abs_tol, where
+            nothing says how much worse is too much.
+    """
+
+    worse: float
+    scale: float
+    size: float
+    limit: float
+    improvement: float
+    exponent: int
+    worsening: float | None
+    limit_in_unit: float | None
+
+    def is_worse_than(self, amount: float) -> bool:
+        return beyond(self.worse, amount, self.size)
+
+    def is_better_than(self, amount: float) -> bool:
+        return beyond(-self.worse, amount, self.size)
+
+    @property
+    def is_undecidable(self) -> bool:
+        """Worse than a baseline of zero, and no absolute tolerance says how much is too much."""
+        return self.limit_in_unit is None and self.is_worse_than(0.0)
+
+
+def difference(metric: Metric, baseline: float, candidate: float, tolerances: Tolerances) -> Difference:
+    """What separates two finite numbers, scaled so that nothing overflows."""
+    exponent = exponent_for(baseline, candidate, reference(metric))
+    b, c = scaled(baseline, exponent), scaled(candidate, exponent)
+    gap_b = _scaled_gap(metric, b, exponent)
+    worse = _scaled_gap(metric, c, exponent) - gap_b
+    scale = gap_b if _has_ideal(metric) else abs(b)
+    if _is_zero(metric, baseline, tolerances.zero_tol):
+        # No share of zero can be taken, so only abs_tol tells how much is too much.
+        limit_in_unit = tolerances.abs_tol
+        limit = 0.0 if limit_in_unit is None else scaled(limit_in_unit, exponent)
+        share = None
+    else:
+        limit = _limit(tolerances, scale, exponent)
+        limit_in_unit = unscaled(limit, exponent)
+        share = ratio(worse, scale)
+    return Difference(
+        worse=worse,
+        scale=scale,
+        size=max(abs(b), abs(c)),
+        limit=limit,
+        improvement=max(tolerances.improve_tol * scale, 0.0),
+        exponent=exponent,
+        worsening=share,
+        limit_in_unit=limit_in_unit,
+    )
 
 
 def judge(
     metric: Metric, baseline: float, candidate: float, tolerances: Tolerances, noise: float = 0.0
 ) -> Comparison:
-    """Compare two finite numbers.
+    """Compare two finite numbers by the effect alone.
 
     Args:
         noise: Two standard errors of the difference, in the metric's unit; a regression must exceed it too,
             else it is inconclusive (small_sample). 0 where no standard error is known.
     """
-    exponent = exponent_for(baseline, candidate, reference(metric))
-    b, c = scaled(baseline, exponent), scaled(candidate, exponent)
-    gap_b, gap_c = _scaled_gap(metric, b, exponent), _scaled_gap(metric, c, exponent)
-    worse = gap_c - gap_b
-    scale = gap_b if _has_ideal(metric) else abs(b)
-    size = max(abs(b), abs(c))
-    improvement = max(tolerances.improve_tol * scale, 0.0)
-    if _is_zero(metric, baseline, tolerances.zero_tol):
-        return _judge_on_zero(worse, size, improvement, tolerances, exponent, noise)
-    limit = _limit(tolerances, scale, exponent)
-    return Comparison(
-        outcome=_outcome(worse, limit, improvement, size, noise, exponent),
-        reason=_small_sample(worse, limit, size, noise, exponent),
-        worsening=ratio(worse, scale),
-        limit=unscaled(limit, exponent),
-    )
+    found = difference(metric, baseline, candidate, tolerances)
+    if found.is_undecidable:
+        return Comparison(outcome=Outcome.NOT_EVALUATED, reason="zero_baseline")
+    reason = None
+    if found.is_worse_than(found.limit):
+        outcome = Outcome.REGRESSED
+        if not found.worse > scaled(noise, found.exponent):
+            outcome, reason = Outcome.INCONCLUSIVE, "small_sample"
+    else:
+        outcome = Outcome.IMPROVED if found.is_better_than(found.improvement) else Outcome.PASS
+    return Comparison(outcome=outcome, reason=reason, worsening=found.worsening, limit=found.limit_in_unit)
 
 
 def worsening(metric: Metric, baseline: float, candidate: float, zero_tol: float = 1e-12) -> float | None:
@@ -69,27 +140,32 @@ def worsening(metric: Metric, baseline: float, candidate: float, zero_tol: float
 
 
 def compare(metric: Metric, baseline: Value, candidate: Value, tolerances: Tolerances) -> Comparison:
-    """Compare two finite values, either of which may be only a bound.
-
-    A bound decides where the outcome is the same whatever the true value: at its worst and at its best. Pass
-    at worst and improved at best is a pass; anything else is not_evaluated (censored).
-    """
+    """Compare two finite values by the effect alone; either may be only a bound."""
     if baseline.bound is Bound.EXACT and candidate.bound is Bound.EXACT:
         return judge(
             metric, baseline.value, candidate.value, tolerances, _two_standard_errors(baseline, candidate)
         )
+    return compare_bounds(metric, baseline, candidate, lambda b, c: judge(metric, b, c, tolerances))
+
+
+def compare_bounds(metric: Metric, baseline: Value, candidate: Value, judged_by: Judgement) -> Comparison:
+    """Compare two finite values of which at least one is only a bound.
+
+    A bound decides where the outcome is the same whatever the true value: at its worst and at its best. Pass
+    at worst and improved at best is a pass; anything else is not_evaluated (censored).
+    """
     best_b, worst_b = _reach(metric, baseline)
     best_c, worst_c = _reach(metric, candidate)
-    at_worst = _judge_end(metric, best_b, worst_c, tolerances, Outcome.REGRESSED)
-    at_best = _judge_end(metric, worst_b, best_c, tolerances, Outcome.IMPROVED)
+    at_worst = _judge_end(best_b, worst_c, judged_by, Outcome.REGRESSED)
+    at_best = _judge_end(worst_b, best_c, judged_by, Outcome.IMPROVED)
     if at_worst is Outcome.REGRESSED and at_best is Outcome.REGRESSED:
         outcome = Outcome.REGRESSED
     elif at_worst in (Outcome.PASS, Outcome.IMPROVED):
         outcome = Outcome.IMPROVED if at_worst is Outcome.IMPROVED else Outcome.PASS
     else:
         return Comparison(outcome=Outcome.NOT_EVALUATED, reason="censored")
-    at_bound = judge(metric, baseline.value, candidate.value, tolerances)
-    return replace(at_bound, outcome=outcome, reason=None, notes=("bound",))
+    at_bound = judged_by(baseline.value, candidate.value)
+    return replace(at_bound, outcome=outcome, reason=None, notes=("bound",), advisory=False)
 
 
 def is_impossible(metric: Metric, value: Value, zero_tol: float) -> bool:
@@ -136,35 +212,6 @@ def _limit(tolerances: Tolerances, scale: float, exponent: int) -> float:
     return min(given) if tolerances.combine is Combine.ANY else max(given)
 
 
-def _small_sample(worse: float, limit: float, size: float, noise: float, exponent: int) -> str | None:
-    return "small_sample" if beyond(worse, limit, size) and not worse > scaled(noise, exponent) else None
-
-
-def _outcome(
-    worse: float, limit: float, improvement: float, size: float, noise: float, exponent: int
-) -> Outcome:
-    if beyond(worse, limit, size):
-        return Outcome.REGRESSED if worse > scaled(noise, exponent) else Outcome.INCONCLUSIVE
-    return Outcome.IMPROVED if beyond(-worse, improvement, size) else Outcome.PASS
-
-
-def _judge_on_zero(
-    worse: float, size: float, improvement: float, tolerances: Tolerances, exponent: int, noise: float
-) -> Comparison:
-    """Scale ≤ zero_tol: no share of it can be taken, so only abs_tol tells how much is too much."""
-    if not beyond(worse, 0.0, size):
-        outcome = Outcome.IMPROVED if beyond(-worse, improvement, size) else Outcome.PASS
-        return Comparison(outcome=outcome, limit=tolerances.abs_tol)
-    if tolerances.abs_tol is None:
-        return Comparison(outcome=Outcome.NOT_EVALUATED, reason="zero_baseline")
-    limit = scaled(tolerances.abs_tol, exponent)
-    return Comparison(
-        outcome=_outcome(worse, limit, improvement, size, noise, exponent),
-        reason=_small_sample(worse, limit, size, noise, exponent),
-        limit=tolerances.abs_tol,
-    )
-
-
 def _two_standard_errors(baseline: Value, candidate: Value) -> float:
     a, b = baseline.stderr, candidate.stderr
     if a is None or b is None or not (0 <= a < math.inf and 0 <= b < math.inf):
@@ -185,9 +232,9 @@ def _reach(metric: Metric, value: Value) -> tuple[float, float]:
     return (low if metric.ideal is None else max(low, min(metric.ideal, high))), high
 
 
-def _judge_end(
-    metric: Metric, baseline: float, candidate: float, tolerances: Tolerances, at_infinity: Outcome
-) -> Outcome:
+def _judge_end(baseline: float, candidate: float, judged_by: Judgement, at_infinity: Outcome) -> Outcome:
     if math.isinf(baseline) or math.isinf(candidate):
         return at_infinity
-    return judge(metric, baseline, candidate, tolerances).outcome
+    found = judged_by(baseline, candidate)
+    # Better, though noise could explain it: as good as a pass, and no improvement.
+    return Outcome.PASS if found.advisory else found.outcome

@@ -80,6 +80,9 @@ class Policy:
         rel_tol: Dimensionless share of the scale; abs_tol: in the metric's unit, None for none.
         min_n: Fewest samples a group needs on either side to be judged.
         zero_tol: A scale up to this counts as zero.
+        min_seeds: From how many seeds of the champion's recipe on, itself among them, their spread is known.
+        confidence: One-sided, of the t interval that a change must leave to be more than seed noise.
+        trend_factor: How many times the limit the best champion of a cell's history may be missed by.
         volatile: Shell patterns of config keys that do not belong to the recipe.
     """
 
@@ -90,6 +93,9 @@ class Policy:
     improve_tol: float = 0.05
     min_n: int = 30
     zero_tol: float = 1e-12
+    min_seeds: int = 3
+    confidence: float = 0.99
+    trend_factor: float = 1.5
     volatile: tuple[str, ...] = ("*dir*", "*path*", "host*", "name", "*_id")
     gap: GapBand | None = None
     rules: tuple[PolicyRule, ...] = ()

@@ -15,7 +15,20 @@ Found: TypeAlias = list[tuple[Path, str]]
 MAX_RULES = 1000
 NO_TOLERANCE = "none"
 _DEFAULT = Policy()
-_TOP = ("rel_tol", "abs_tol", "exceed", "improve_tol", "min_n", "zero_tol", "volatile", "gap", "rule")
+_TOP = (
+    "rel_tol",
+    "abs_tol",
+    "exceed",
+    "improve_tol",
+    "min_n",
+    "zero_tol",
+    "min_seeds",
+    "confidence",
+    "trend_factor",
+    "volatile",
+    "gap",
+    "rule",
+)
 _GAP = ("min", "max", "relative", "required")
 _SCOPES = ("group", "tier", "each", "overall")
 _RULE = (
@@ -68,6 +81,9 @@ def read_policy(document: object, *, version: int = 0) -> tuple[Policy, Found]:
         improve_tol=read.amount("improve_tol", _DEFAULT.improve_tol),
         min_n=read.count("min_n", _DEFAULT.min_n),
         zero_tol=read.amount("zero_tol", _DEFAULT.zero_tol),
+        min_seeds=_read_min_seeds(read),
+        confidence=_read_confidence(read),
+        trend_factor=_read_trend_factor(read),
         volatile=_read_volatile(document.get("volatile"), found),
         gap=_read_gap(document.get("gap"), found),
         rules=_read_rules(document.get("rule"), found),
@@ -147,6 +163,31 @@ class _Reader:
             return str(value)
         self.note(key, f"must be one of {', '.join(known)}, not {_shown(value)}")
         return default
+
+
+def _read_min_seeds(read: _Reader) -> int:
+    seeds = read.count("min_seeds", _DEFAULT.min_seeds)
+    if seeds < 2:
+        read.note("min_seeds", f"must be 2 or more, not {seeds}: one seed has no spread")
+    return seeds
+
+
+def _read_confidence(read: _Reader) -> float:
+    confidence = read.number("confidence")
+    if confidence is None:
+        return _DEFAULT.confidence
+    if not 0.5 <= confidence <= 0.9999:
+        read.note("confidence", f"must lie between 0.5 and 0.9999, not {_shown(confidence)}")
+    return confidence
+
+
+def _read_trend_factor(read: _Reader) -> float:
+    factor = read.number("trend_factor")
+    if factor is None:
+        return _DEFAULT.trend_factor
+    if factor < 1.0:
+        read.note("trend_factor", f"must be 1 or more, not {_shown(factor)}")
+    return factor
 
 
 def _read_volatile(value: object, found: Found) -> tuple[str, ...]:
@@ -269,6 +310,9 @@ def policy_to_document(policy: Policy) -> dict[str, Any]:
         "improve_tol": policy.improve_tol,
         "min_n": policy.min_n,
         "zero_tol": policy.zero_tol,
+        "min_seeds": policy.min_seeds,
+        "confidence": policy.confidence,
+        "trend_factor": policy.trend_factor,
         "volatile": list(policy.volatile),
         "gap": policy.gap
         and {

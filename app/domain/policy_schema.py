@@ -36,6 +36,22 @@ JSON_SCHEMA: dict[str, Any] = {
         },
         "min_n": {"type": "integer", "minimum": 0, "description": "Fewest samples of a group to be judged."},
         "zero_tol": {"type": "number", "minimum": 0, "description": "A scale up to this counts as zero."},
+        "min_seeds": {
+            "type": "integer",
+            "minimum": 2,
+            "description": "From how many seeds of the champion's recipe on their spread is known.",
+        },
+        "confidence": {
+            "type": "number",
+            "minimum": 0.5,
+            "maximum": 0.9999,
+            "description": "One-sided, of the interval that a change must leave to be more than seed noise.",
+        },
+        "trend_factor": {
+            "type": "number",
+            "minimum": 1,
+            "description": "How many times the limit the best champion of the past may be missed by.",
+        },
         "volatile": {
             "type": "array",
             "items": {"type": "string", "minLength": 1},

@@ -35,6 +35,14 @@ min_n = 30
 # A champion's distance to perfection up to this counts as zero: then only abs_tol decides.
 zero_tol = 1e-12
 
+# Seeds of the champion's recipe (itself included) from which on their spread is known, and
+# the one-sided confidence with which a change must leave it to be more than noise.
+min_seeds = 3
+confidence = 0.99
+
+# Many small steps must not creep: how many times the limit the best champion so far may be missed by.
+trend_factor = 1.5
+
 # Config keys that do not belong to a recipe (besides seed).
 volatile = ["*dir*", "*path*", "host*", "name", "*_id"]
 

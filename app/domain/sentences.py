@@ -118,9 +118,27 @@ def _of_regression(check: Check) -> str:
         return "no value on either side"
     if check.reason == "small_sample":
         return f"{_change(check)}, which its standard errors could explain"
+    if check.reason == "seed_noise":
+        return f"{_change(check)}; could be noise{_advice(check)}"
     if check.reason in _REGRESSION_REASONS:
         return _REGRESSION_REASONS[check.reason]
+    if "small_but_real" in check.notes:
+        return f"{_change(check)}; small, but more than noise"
     return _change(check)
+
+
+def _advice(check: Check) -> str:
+    advice = seeds_to_run(check)
+    return f": {advice}" if advice else ""
+
+
+def seeds_to_run(check: Check) -> str:
+    """`run 4 more seeds`, of both recipes where the candidate's alone cannot tell; "" where none can."""
+    for key, of in (("seeds_to_add", ""), ("seeds_to_add_each", " of both recipes")):
+        add = check.detail.get(key)
+        if isinstance(add, int) and not isinstance(add, bool):
+            return f"run {number(add)} more seed{'s' if add > 1 else ''}{of}"
+    return ""
 
 
 def _change(check: Check) -> str:
@@ -128,7 +146,16 @@ def _change(check: Check) -> str:
         return check.outcome.value
     before, after = numbers_apart(check.baseline, check.candidate)
     tail = "" if check.worsening is None else f", {percent(check.worsening)}"
-    return f"{before} → {after}{tail}"
+    return f"{before} → {after}{tail}{_seeds(check)}"
+
+
+def _seeds(check: Check) -> str:
+    """` (means of 5 and 3 seeds)`, ` (mean of 5 seeds → one)`; "" for one seed against one."""
+    seeds = check.detail.get("seeds")
+    if not isinstance(seeds, dict):
+        return ""
+    theirs, ours = seeds["baseline"], seeds["candidate"]
+    return f" (mean of {theirs} seeds → {f'mean of {ours}' if ours != 1 else 'one'})"
 
 
 _LIMIT_REASONS = {

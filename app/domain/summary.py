@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from app.domain.evaluations import OVERALL, Evaluation, Validity
 from app.domain.gate import CLOSING, is_judged
 from app.domain.outcomes import Check, Gate, Outcome, Rule
-from app.domain.sentences import cell_name, explain, listed, percent, shortened, signed_percent, where
+from app.domain.sentences import (
+    cell_name,
+    explain,
+    listed,
+    percent,
+    seeds_to_run,
+    shortened,
+    signed_percent,
+    where,
+)
 from app.domain.suites import is_reserved
 
 MAX_SENTENCE = 240
@@ -177,14 +186,26 @@ def _findings(checks: Iterable[Check]) -> list[str]:
     ]
 
 
+def _seeds_needed(check: Check) -> tuple[int, int]:
+    """More is later; both recipes after the candidate's alone, no number at all last."""
+    for rank, key in enumerate(("seeds_to_add", "seeds_to_add_each")):
+        add = check.detail.get(key)
+        if isinstance(add, int):
+            return rank, add
+    return 2, 0
+
+
 def _gains(checks: Sequence[Check]) -> list[str]:
     cells = [check for check in checks if is_judged(check)]
     improved = [check for check in cells if check.outcome is Outcome.IMPROVED]
     overall = [check for check in cells if check.group == OVERALL and check.worsening is not None]
+    unsure = _groups_before_aggregates([check for check in cells if "looks_better" in check.notes])
     facts = []
     if improved:
         in_groups = [check for check in improved if not is_reserved(check.group or OVERALL)]
         facts.append(f"{len(in_groups) or len(improved)} improved")
+    if unsure:
+        facts.append(f"{len(unsure)} better but could be noise")
     if overall:
         facts.append(f"{where(overall[0])} {percent(overall[0].worsening)}")
     return facts
@@ -219,6 +240,10 @@ def _undecided(summary: Summary) -> list[str]:
             check.required or (not summary.lead_judged and summary.champion and check.rule is Rule.REGRESSION)
         )
     ]
+    noisy = _groups_before_aggregates([check for check in waiting if check.reason == "seed_noise"])
+    if noisy:
+        advice = seeds_to_run(max(noisy, key=_seeds_needed))
+        facts.append(f"worse, but could be noise: {_names(noisy)}{f' ({advice})' if advice else ''}")
     for reason, text in _UNDECIDED.items():
         cells = _groups_before_aggregates([check for check in waiting if check.reason == reason])
         if cells:

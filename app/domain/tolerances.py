@@ -17,7 +17,7 @@ from app.domain.suites import Suite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerances:
-    """What counts as worse, improved, enough samples and zero, in one cell (meanings as in Policy)."""
+    """What counts as worse, improved, enough samples, zero and noise, in one cell (meanings as in Policy)."""
 
     rel_tol: float | None = 0.10
     abs_tol: float | None = None
@@ -25,6 +25,8 @@ class Tolerances:
     improve_tol: float = 0.05
     min_n: int = 30
     zero_tol: float = 1e-12
+    min_seeds: int = 3
+    confidence: float = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,8 @@ class TermsBook:
                 improve_tol=self._policy.improve_tol,
                 min_n=self._policy.min_n,
                 zero_tol=self._policy.zero_tol,
+                min_seeds=self._policy.min_seeds,
+                confidence=self._policy.confidence,
             ),
             required=required,
             demanded=demanded,

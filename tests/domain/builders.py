@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from app.domain.assess import AssessmentInput, Champion, assess
+from app.domain.assess import AssessmentInput, Champion, Sibling, assess
 from app.domain.evaluations import (
     OVERALL,
     Bound,
@@ -101,6 +101,53 @@ def a_verdict(
         holder = Champion(evaluation=former, suite=champion_suite or suite)
     return assess(
         AssessmentInput(suite=suite, candidate=candidate, champion=holder, policy=policy or Policy())
+    )
+
+
+def the_seeds(
+    suite: Suite,
+    numbers: Iterable[float | Mapping[str, float]],
+    *,
+    name: str,
+    metric: str = "mse",
+    **more: Any,
+) -> tuple[Sibling, ...]:
+    """One sibling for each entry: its value in every group of the suite, or its values by group."""
+    return tuple(
+        Sibling(
+            evaluation=an_evaluation(
+                entry if isinstance(entry, Mapping) else dict.fromkeys((g.name for g in suite.groups), entry),
+                metric=metric,
+                id=f"{name}-{i}",
+                run=f"{name}-{i}",
+                **more,
+            ),
+            suite=suite,
+        )
+        for i, entry in enumerate(numbers)
+    )
+
+
+def a_verdict_of_seeds(
+    champion: Iterable[float | Mapping[str, float]],
+    candidate: Iterable[float | Mapping[str, float]],
+    *,
+    suite: Suite | None = None,
+    metric: str = "mse",
+    policy: Policy | None = None,
+) -> Verdict:
+    """The first entry of each side is the evaluation itself, the others are its siblings."""
+    suite = suite or a_suite(("g",))
+    theirs = the_seeds(suite, champion, name="theirs", metric=metric)
+    ours = the_seeds(suite, candidate, name="ours", metric=metric)
+    return assess(
+        AssessmentInput(
+            suite=suite,
+            candidate=ours[0].evaluation,
+            champion=Champion(evaluation=theirs[0].evaluation, suite=suite, siblings=theirs[1:]),
+            policy=policy or Policy(),
+            siblings=ours[1:],
+        )
     )
 
 
