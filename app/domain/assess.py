@@ -2,7 +2,8 @@
 
 The same input gives the same verdict, for ever.
 
-Order of checks: masked, then each metric's overall, tiers and groups, then limits, then integrity.
+Order of checks: masked, then each metric's overall, tiers and groups, then the
+trend, then limits, then integrity.
 """
 
 from __future__ import annotations
@@ -55,9 +56,12 @@ class AssessmentInput:
 
 def assess(inputs: AssessmentInput) -> Verdict:
     """Judge the candidate against the champion, the policy's limits, and its own statements."""
-    judge = Judge(inputs.suite, inputs.candidate, inputs.champion, inputs.policy, inputs.siblings)
+    judge = Judge(
+        inputs.suite, inputs.candidate, inputs.champion, inputs.policy, inputs.siblings, inputs.history
+    )
     masked: list[Check] = []
     regressions: list[Check] = []
+    trends: list[Check] = []
     cells: list[Check] = []
     aggregates: list[Aggregate] = []
     for metric in inputs.suite.metrics:
@@ -65,6 +69,7 @@ def assess(inputs: AssessmentInput) -> Verdict:
         columns = judge.columns(metric, checks)
         masked += judge.masked(metric, checks, columns)
         regressions += [*checks, *judge.strays(metric, checks)]
+        trends += judge.trend_checks(metric)
         cells += [check for check in checks if not is_reserved(check.group or OVERALL)] or checks
         aggregates += columns
     lead = lead_metric(inputs.suite)
@@ -74,7 +79,7 @@ def assess(inputs: AssessmentInput) -> Verdict:
     own = Pools(inputs.suite, judge.ours, None, None)
     limits = limit_checks(own, inputs.policy)
     integrity = integrity_checks(own, inputs.candidate, inputs.policy)
-    every = (*masked, *regressions, *limits, *integrity)
+    every = (*masked, *regressions, *trends, *limits, *integrity)
     valid = inputs.candidate.is_valid
     summary = Summary(
         gate=gate_of(every, lead_judged=lead_judged, valid=valid),

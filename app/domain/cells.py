@@ -97,6 +97,21 @@ def is_too_few(value: Value, min_n: int) -> bool:
     return value.n is not None and value.n < min_n
 
 
+def is_comparable(cell: Cell) -> bool:
+    """Whether both sides have usable values of enough samples that mean the same."""
+    terms = cell.terms.tolerances
+    return (
+        not cell.differing
+        and not cell.only_bounds
+        and all(
+            side is not None
+            and unusable(cell.metric, side, terms.zero_tol) is None
+            and not is_too_few(side, terms.min_n)
+            for side in (cell.baseline, cell.candidate)
+        )
+    )
+
+
 def compared(cell: Cell) -> Check:
     """Judge a cell of which both sides have a finite, possible value."""
     baseline, candidate = cell.baseline, cell.candidate
@@ -125,6 +140,17 @@ def compared(cell: Cell) -> Check:
         limit=result.limit,
         detail={**cell.detail, **result.detail} if result.detail else cell.detail,
     )
+
+
+def numbers_of(cell: Cell) -> tuple[float, float] | None:
+    """The two numbers that a cell compares: the means where seeds are known, else both sides' own values."""
+    known = seeds_known(cell)
+    if cell.baseline is None or cell.candidate is None:
+        return None
+    if known is None:
+        return cell.baseline.value, cell.candidate.value
+    theirs, ours = known
+    return theirs.mean, cell.candidate.value if ours is None else ours.mean
 
 
 def seeds_known(cell: Cell) -> tuple[Seeds, Seeds | None] | None:

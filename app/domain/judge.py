@@ -19,6 +19,7 @@ from app.domain.policy import Policy
 from app.domain.readings import readings_of
 from app.domain.suites import Suite, is_reserved
 from app.domain.tolerances import TermsBook
+from app.domain.trend import Trend
 
 
 class Judge:
@@ -30,12 +31,14 @@ class Judge:
         candidate: Evaluation,
         champion: Champion | None,
         policy: Policy,
-        siblings: Iterable[Sibling] = (),
+        siblings: tuple[Sibling, ...] = (),
+        history: tuple[Champion, ...] = (),
     ) -> None:
         self.suite, self.policy = suite, policy
         self.ours = readings_of(suite, candidate)
         self.bout = Bout(suite, self.ours, siblings, champion, policy)
         self.pools = self.bout.pools
+        self._trend = Trend(suite, self.ours, siblings, champion, history, policy)
         self._books = {metric.name: TermsBook(policy, suite, metric) for metric in suite.metrics}
 
     def metric_checks(self, metric: Metric) -> list[Check]:
@@ -43,6 +46,12 @@ class Judge:
         if metric.role is Role.LIMIT:
             return []
         return [regression_check(cell) for cell in self._cells(metric)]
+
+    def trend_checks(self, metric: Metric) -> list[Check]:
+        """The same cells against the best champion so far, where that is not the current one."""
+        if metric.role is Role.LIMIT or not self._trend:
+            return []
+        return [check for cell in self._cells(metric) if (check := self._trend.check(cell)) is not None]
 
     def _cells(self, metric: Metric) -> Iterator[Cell]:
         book, bout, pools = self._books[metric.name], self.bout, self.pools

@@ -31,6 +31,7 @@ class Rule(StrEnum):
     """Which rule made a check."""
 
     REGRESSION = "regression"
+    TREND = "trend"
     MASKED = "masked"
     LIMIT = "limit"
     COUNT = "count"
@@ -44,7 +45,7 @@ class Rule(StrEnum):
     @property
     def alert_kind(self) -> str:
         """The kind of alert that a failure of this rule opens: `regression`, `limit` or `integrity`."""
-        if self in (Rule.REGRESSION, Rule.MASKED):
+        if self in (Rule.REGRESSION, Rule.TREND, Rule.MASKED):
             return "regression"
         return "limit" if self is Rule.LIMIT else "integrity"
 
@@ -54,12 +55,13 @@ class Check:
     """One rule applied to one metric × group.
 
     Args:
-        reason: Why it failed or was not evaluated (`non_finite`, `missing_group`, …); None for pass, improved
-            and a plain regression.
+        reason: Why it failed, was inconclusive or not evaluated (`non_finite`, `seed_noise`, …); None for pass,
+            improved and a plain regression.
         notes: Explain an outcome without changing it (`n_unknown`, `single_seed`, …).
-        baseline, candidate: The two numbers compared, in the metric's unit; None where there is none.
+        baseline, candidate: The two numbers compared, in the metric's unit: means where the champion's seeds
+            are known (`detail.seeds` says of how many); None where there is none.
         worsening: Relative change, positive = worse whatever the direction; None where undefined.
-        limit: Regression: the largest `worse` that still passes. Limits: the max or min that applied.
+        limit: Regression, trend: the largest `worse` that still passes. Limits: the max or min that applied.
         detail: Evidence as JSON (numbers of a reconciliation, names of masked groups, groups compared).
     """
 
@@ -83,9 +85,9 @@ class Aggregate:
 
     Args:
         name: `overall`, `macro`, `tier:<tier>`, `tier-balanced`, `worst` (by worsening) or `geomean_ratio`.
-        value: The candidate's value; `geomean_ratio` is dimensionless, < 1 better for lower-is-better
-            metrics.
-        baseline: The champion's, over the same groups.
+        value: The candidate's value (with the champion's seeds known the mean of its seeds, as in Check);
+            `geomean_ratio` is dimensionless, < 1 better for lower-is-better metrics.
+        baseline: The champion's, over the same groups (with seeds known their mean).
         worsening: As in Check; for `worst` the largest worsening of a group.
         groups_used, groups_total: How many groups both sides had, and how many the suite or either side has.
         left_out: Groups not pooled, with the reason (`censored`, `missing_group`, `no_weight`, …).

@@ -92,6 +92,8 @@ def explain(check: Check) -> str:
         return f"{where(check)}: {_of_limit(check)}"
     if check.rule is Rule.REGRESSION:
         return f"{where(check)}: {_of_regression(check)}"
+    if check.rule is Rule.TREND:
+        return f"{where(check)}: {_of_trend(check)}"
     return _of_finding(check)
 
 
@@ -125,6 +127,19 @@ def _of_regression(check: Check) -> str:
     if "small_but_real" in check.notes:
         return f"{_change(check)}; small, but more than noise"
     return _change(check)
+
+
+def _of_trend(check: Check) -> str:
+    best = f"the best champion so far, {shortened(best_champion(check))}"
+    if check.reason == "creep":
+        return f"crept away from {best}: {_change(check)}"
+    return f"against {best}: {_of_regression(check)}"
+
+
+def best_champion(check: Check) -> str:
+    """The run that a trend check compares with."""
+    champion = check.detail.get("champion")
+    return str(champion["run"]) if isinstance(champion, dict) else ""
 
 
 def _advice(check: Check) -> str:

@@ -9,6 +9,7 @@ from app.domain.evaluations import OVERALL, Evaluation, Validity
 from app.domain.gate import CLOSING, is_judged
 from app.domain.outcomes import Check, Gate, Outcome, Rule
 from app.domain.sentences import (
+    best_champion,
     cell_name,
     explain,
     listed,
@@ -45,7 +46,13 @@ class Summary:
 def sentence_of(summary: Summary) -> str:
     """The facts in order of weight, as many as fit into 240 characters, and always how much was judged."""
     regressed = _regressed(summary)
-    facts = [*regressed, *_failed(summary.checks), *_limits(summary.checks), *_integrity(summary.checks)]
+    facts = [
+        *regressed,
+        *_crept(summary.checks),
+        *_failed(summary.checks),
+        *_limits(summary.checks),
+        *_integrity(summary.checks),
+    ]
     if summary.gate is Gate.OPEN:
         facts += _gains(summary.checks)
     else:
@@ -100,6 +107,18 @@ def _regressed(summary: Summary) -> list[str]:
     return [
         f"{count} of {len(of_groups)} {groups} {against}{advisory}{_although(summary.checks)}",
         _worst(in_groups, cells),
+    ]
+
+
+def _crept(checks: Iterable[Check]) -> list[str]:
+    """`mse in b crept +46.0 % away from the best champion so far, run-1`."""
+    crept = [check for check in checks if check.reason == "creep" and check.required]
+    if not crept:
+        return []
+    cells = _worst_first(_groups_before_aggregates(crept))
+    share = "away" if cells[0].worsening is None else f"{signed_percent(cells[0].worsening)} away"
+    return [
+        f"{_names(cells)} crept {share} from the best champion so far, {shortened(best_champion(cells[0]))}"
     ]
 
 
@@ -240,6 +259,8 @@ def _undecided(summary: Summary) -> list[str]:
             check.required or (not summary.lead_judged and summary.champion and check.rule is Rule.REGRESSION)
         )
     ]
+    judged_twice = {(check.metric, check.group) for check in waiting if check.rule is Rule.REGRESSION}
+    waiting = [c for c in waiting if c.rule is not Rule.TREND or (c.metric, c.group) not in judged_twice]
     noisy = _groups_before_aggregates([check for check in waiting if check.reason == "seed_noise"])
     if noisy:
         advice = seeds_to_run(max(noisy, key=_seeds_needed))
