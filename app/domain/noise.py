@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from scipy.special import stdtrit
+from scipy.special import nctdtrinc, stdtrit
 
 from app.domain.comparison import Comparison, Difference, compare_bounds, difference, judge
 from app.domain.evaluations import Bound, Value
@@ -89,6 +89,12 @@ def _mean_and_deviation(ascending: Sequence[float]) -> tuple[float, float]:
 def t_quantile(confidence: float, degrees: int) -> float:
     """Student's t, one-sided; cached, since a verdict asks for the same few over and over."""
     return float(stdtrit(degrees, confidence))
+
+
+@lru_cache(maxsize=4096)
+def noncentrality(confidence: float, degrees: int) -> float:
+    """How many standard errors an effect needs to leave the interval with the power of POWER."""
+    return float(nctdtrinc(degrees, 1.0 - POWER, t_quantile(confidence, degrees)))
 
 
 def spread_of_difference(confidence: float, n: int, k: int) -> float:
@@ -182,8 +188,9 @@ def _advice(
 ) -> dict[str, Json]:
     """What it would take to decide, from the spread as it is known so far.
 
-    minimum_detectable_effect: the relative worsening that n and k seeds find with a power of 0.8,
-        (t(confidence, n−1) + t(0.8, n−1)) · s · √(1/k + 1/n) / scale; None on a zero baseline.
+    minimum_detectable_effect: the relative worsening that n and k seeds find to be more than noise with a
+        power of 0.8: δ · s · √(1/k + 1/n) / scale, δ being the noncentrality at which Student's t with n−1
+        degrees exceeds t(confidence, n−1) four times in five; None on a zero baseline.
     seeds_to_add: the fewest more runs of the candidate's recipe with which the change seen now would leave
         the noise, half-width < |worse|; None where no number does (up to 1,000), since 1/n stays.
     seeds_to_add_each: then the fewest more runs of both recipes; None where even those are too many.
@@ -191,7 +198,7 @@ def _advice(
     n = baseline.count
     deviation = scaled(baseline.deviation, found.exponent)
     effect = abs(found.worse)
-    detectable = spread_of_difference(confidence, n, k) + spread_of_difference(POWER, n, k)
+    detectable = noncentrality(confidence, n - 1) * math.sqrt(1.0 / k + 1.0 / n)
     share = None if found.worsening is None else ratio(detectable * deviation, found.scale)
 
     def decides(n: int, k: int) -> bool:

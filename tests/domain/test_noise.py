@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass, field
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import nctdtr
 
-from app.domain.metrics import WELL_KNOWN
-from app.domain.noise import seeds_of, t_quantile
-from app.domain.outcomes import Gate, Outcome
+from app.domain.assess import AssessmentInput, Champion, Sibling, assess
+from app.domain.comparison import Comparison
+from app.domain.evaluations import Bound
+from app.domain.metrics import WELL_KNOWN, Direction
+from app.domain.noise import judge_seeds, seeds_of, t_quantile
+from app.domain.outcomes import Gate, Outcome, Rule
 from app.domain.policies import Policy
-from tests.domain.builders import a_suite, a_verdict_of_seeds, check_of
+from app.domain.promotion import EventKind, decide
+from app.domain.record import check_to_document
+from app.domain.sentences import explain
+from app.domain.tolerances import Tolerances
+from tests.domain.builders import (
+    a_suite,
+    a_verdict_of_seeds,
+    a_whole,
+    an_evaluation,
+    check_of,
+    column,
+    finding,
+    the_seeds,
+)
 
 # Five seeds around 1.00 with s = 0.01: hi lies t(0.99, 4) · 0.01 · √(1/1 + 1/5) = 0.0410 above their mean.
 QUIET = (1.0, 0.99, 1.01, 1.01, 0.99)
@@ -173,3 +196,365 @@ def test_noise_leaves_the_gate_undecided_and_says_how_many_seeds_would_decide() 
     assert verdict.sentence == (
         "Undecided: worse, but could be noise: mse in g (run 2 more seeds); 1 of 1 cells judged against theirs-0."
     )
+
+
+# What counts as a seed.
+
+
+def a_sibling_that(**differs: Any) -> list[Any]:
+    """What a check says of three seeds and a fourth that differs in one respect, in a group and overall."""
+    suite = a_suite(("g",))
+    usable = the_seeds(suite, QUIET[:3], name="theirs")
+    odd_suite = a_suite(("g",), dataset="elsewhere") if differs.pop("elsewhere", False) else suite
+    (odd,) = the_seeds(odd_suite, (differs.pop("value", 5.0),), name="odd", **differs)
+    verdict = assess(
+        AssessmentInput(
+            suite=suite,
+            candidate=an_evaluation({"g": 1.12}),
+            champion=Champion(evaluation=usable[0].evaluation, suite=suite, siblings=(*usable[1:], odd)),
+            policy=Policy(),
+        )
+    )
+    return [check_of(verdict, group).detail["seeds"] for group in ("g", "overall")]
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [
+        {"value": math.nan},
+        {"value": math.inf},
+        {"value": -5.0},
+        {"bounds": {"g": Bound.AT_LEAST}},
+        {"n": 29},
+        {"elsewhere": True},
+        {"value": {}},
+    ],
+    ids=["NaN", "∞", "impossible", "only a bound", "too few samples", "another dataset", "no value"],
+)
+def test_a_value_that_is_unusable_or_incomparable_is_no_seed(differs: dict[str, object]) -> None:
+    for seeds in a_sibling_that(**differs):
+        assert (seeds["baseline"], seeds["mean"]) == (3, pytest.approx(1.0))
+
+
+def test_a_value_of_another_suite_version_or_of_unknown_n_is_a_seed() -> None:
+    assert [seeds["baseline"] for seeds in a_sibling_that(value=1.0, n=None)] == [4, 4]
+
+
+def test_an_aggregate_pools_each_seed_over_the_groups_that_both_sides_have() -> None:
+    suite = a_suite([{"name": "a", "weight": 3.0}, {"name": "b", "weight": 1.0}])
+    champion = [{"a": 1.0, "b": 2.0}, {"a": 1.1, "b": 2.1}, {"a": 0.9, "b": 1.9}, {"a": 1.0}]
+
+    check = check_of(a_verdict_of_seeds(champion, [{"a": 1.0, "b": 2.0}], suite=suite), "overall")
+
+    # The seed without group b is none of the overall.
+    assert check.detail["seeds"]["baseline"] == 3
+    assert check.detail["seeds"]["mean"] == pytest.approx(1.25)
+    assert check.detail["seeds"]["deviation"] == pytest.approx(0.1)
+
+
+def test_a_whole_that_is_measured_has_seeds_too() -> None:
+    suite = a_suite(("g",), {"r2": None})
+    seeds = [
+        Sibling(
+            evaluation=an_evaluation(values=[a_whole(x, metric="r2")], id=f"c{i}", run=f"c{i}"), suite=suite
+        )
+        for i, x in enumerate((0.90, 0.91, 0.89))
+    ]
+    verdict = assess(
+        AssessmentInput(
+            suite=suite,
+            candidate=an_evaluation(values=[a_whole(0.8, metric="r2")]),
+            champion=Champion(evaluation=seeds[0].evaluation, suite=suite, siblings=tuple(seeds[1:])),
+            policy=Policy(),
+        )
+    )
+
+    check = check_of(verdict, "overall", metric="r2")
+    assert check.detail["seeds"]["baseline"] == 3
+    assert check.outcome is Outcome.REGRESSED
+    assert column(verdict, "overall", metric="r2").baseline == pytest.approx(0.9)
+
+
+def test_a_candidate_known_only_as_a_bound_is_held_against_the_mean() -> None:
+    suite = a_suite(("g",))
+    theirs = the_seeds(suite, (0.5, 1.2, 1.3), name="theirs")
+    bound = an_evaluation({"g": 5.0}, bounds={"g": Bound.AT_LEAST})
+    inputs = AssessmentInput(
+        suite=suite,
+        candidate=bound,
+        champion=Champion(evaluation=theirs[0].evaluation, suite=suite, siblings=theirs[1:]),
+        policy=Policy(),
+    )
+    nearer = replace(bound, values=(replace(bound.values[0], value=1.5),))
+
+    check = check_of(assess(inputs), "g")
+    assert (check.outcome, check.notes, check.baseline) == (Outcome.REGRESSED, ("bound",), 1.0)
+    # At least 1.5 might be 1.5, which noise could explain.
+    assert check_of(assess(replace(inputs, candidate=nearer)), "g").reason == "censored"
+
+
+def test_a_champion_known_only_as_a_bound_has_no_mean() -> None:
+    suite = a_suite(("g",))
+    theirs = the_seeds(suite, (1.0, 1.0, 1.0), name="theirs", bounds={"g": Bound.AT_LEAST})
+    exact = the_seeds(suite, (1.0, 1.1, 0.9), name="others")
+    verdict = assess(
+        AssessmentInput(
+            suite=suite,
+            candidate=an_evaluation({"g": 0.5}),
+            champion=Champion(evaluation=theirs[0].evaluation, suite=suite, siblings=exact),
+            policy=Policy(),
+        )
+    )
+
+    check = check_of(verdict, "g")
+    assert (check.outcome, check.notes) == (Outcome.IMPROVED, ("bound", "single_seed"))
+
+
+def test_no_run_stands_on_both_sides() -> None:
+    suite = a_suite(("g",))
+    crowd = the_seeds(suite, (1.0, 0.9, 1.1, 1.12, 0.9), name="seed")
+    verdict = assess(
+        AssessmentInput(
+            suite=suite,
+            candidate=crowd[3].evaluation,
+            champion=Champion(evaluation=crowd[0].evaluation, suite=suite, siblings=crowd[1:]),
+            policy=Policy(),
+            siblings=(*crowd[:3], crowd[4]),
+        )
+    )
+
+    check = check_of(verdict, "g")
+    assert (check.baseline, check.candidate) == (pytest.approx((1.0 + 0.9 + 1.1 + 0.9) / 4), 1.12)
+    assert (check.detail["seeds"]["baseline"], check.detail["seeds"]["candidate"]) == (4, 1)
+    assert check.notes == ("same_recipe",)
+    assert check.detail["seeds_to_add"] is None
+
+
+# Advice.
+
+
+def test_the_fewest_more_seeds_that_would_decide() -> None:
+    check = check_of(a_verdict_of_seeds(NOISY, (1.3,)), "g")
+    add = check.detail["seeds_to_add"]
+
+    assert add == 2
+    assert check_of(a_verdict_of_seeds(NOISY, (1.3,) * add), "g").outcome is Outcome.INCONCLUSIVE
+    assert check_of(a_verdict_of_seeds(NOISY, (1.3,) * (add + 1)), "g").outcome is Outcome.REGRESSED
+
+
+def test_where_no_number_of_candidate_seeds_is_enough_both_recipes_need_more() -> None:
+    check = check_of(a_verdict_of_seeds(NOISY, (1.12,)), "g")
+
+    # With ever more seeds of the candidate the noise stays above 3.75 · 0.1 / √5 = 0.168.
+    assert check.detail["seeds_to_add"] is None
+    assert check.detail["seeds_to_add_each"] == 8
+    assert explain(check) == (
+        "mse in g: 1 → 1.12, 12.0 % worse (mean of 5 seeds → one); could be noise: run 8 more seeds of both recipes"
+    )
+
+
+@pytest.mark.parametrize(("n", "k"), [(3, 1), (5, 1), (5, 3), (10, 1), (30, 5)])
+def test_the_minimum_detectable_effect_is_found_four_times_in_five(n: int, k: int) -> None:
+    seeds = [1.0 + 0.1 * math.sqrt((n - 1) / n) * sign for sign in [1, -1] * (n // 2)] + [1.0] * (n % 2)
+    check = check_of(a_verdict_of_seeds(seeds, (1.11,) * k), "g")
+
+    deviation = check.detail["seeds"]["deviation"]
+    found = check.detail["minimum_detectable_effect"] / (deviation * math.sqrt(1 / k + 1 / n))
+    assert nctdtr(n - 1, found, t_quantile(0.99, n - 1)) == pytest.approx(0.2, abs=1e-6)
+
+
+# Consequences.
+
+
+def test_promotion_goes_by_the_means_that_the_verdict_used() -> None:
+    lucky_champion, unlucky_candidate = (0.97, 1.02, 1.01, 1.03, 1.02), (1.0, 0.98, 0.99)
+    verdict = a_verdict_of_seeds(lucky_champion, unlucky_candidate)
+    suite = a_suite(("g",))
+
+    decision = decide(
+        EventKind.PROMOTE,
+        verdict=verdict,
+        candidate=an_evaluation({"g": 1.0}),
+        champion=Champion(evaluation=an_evaluation({"g": 0.97}, id="champion"), suite=suite),
+        suite=suite,
+        policy=Policy(),
+        reason=None,
+    )
+
+    assert verdict.gate is Gate.OPEN
+    assert column(verdict, "overall").value == pytest.approx(0.99)
+    assert column(verdict, "overall").baseline == pytest.approx(1.01)
+    assert decision.allowed
+
+
+def test_a_gain_that_noise_could_explain_holds_nothing_up_and_is_said() -> None:
+    verdict = a_verdict_of_seeds(NOISY, (0.93,))
+
+    assert verdict.gate is Gate.OPEN
+    assert "1 better but could be noise" in verdict.sentence
+    assert verdict.judged_cells == 1
+
+
+def test_a_gain_that_noise_could_explain_masks_a_group_that_regressed() -> None:
+    suite = a_suite(("a", "b"))
+    champion = [{"a": 1.0, "b": 10.0 + x} for x in (0.0, 2.0, -2.0)]
+    verdict = a_verdict_of_seeds(champion, [{"a": 2.0, "b": 8.0}], suite=suite)
+
+    assert check_of(verdict, "overall").notes == ("looks_better",)
+    masked = finding(verdict, Rule.MASKED)
+    assert masked is not None
+    assert masked.detail["groups"] == ["a"]
+
+
+@pytest.mark.parametrize(("deviation", "most"), [(0.01, 0.002), (0.02, 0.01), (0.05, 0.013), (0.2, 0.013)])
+def test_false_alarms_stay_at_or_below_one_in_a_hundred(deviation: float, most: float) -> None:
+    draws = np.random.default_rng(20261121).normal(1.0, deviation, (4000, 6))
+    metric = WELL_KNOWN["mse"]
+
+    alarms = sum(
+        judge_seeds(metric, seeds_of(metric, row[:5]), seeds_of(metric, row[5:]), Tolerances()).outcome
+        is Outcome.REGRESSED
+        for row in draws.tolist()
+    )
+
+    # Three standard errors of a rate of 1 % in 4,000 draws are half a percent.
+    assert alarms <= most * 4000 * 1.2
+
+
+def test_a_real_worsening_by_a_fifth_is_seen() -> None:
+    draws = np.random.default_rng(20261121).normal(1.0, 0.02, (2000, 6))
+    metric = WELL_KNOWN["mse"]
+
+    seen = sum(
+        judge_seeds(metric, seeds_of(metric, row[:5]), seeds_of(metric, [1.2 * row[5]]), Tolerances()).outcome
+        is Outcome.REGRESSED
+        for row in draws.tolist()
+    )
+
+    assert seen > 0.97 * 2000
+
+
+# What must always hold.
+
+HOSTILE = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from(
+    [0.0, 1e-300, 5e-324, 1.7e308, 1.0]
+)
+ORDINARY = st.floats(min_value=0.5, max_value=2.0)
+STEADY = settings(deadline=None, derandomize=True, max_examples=150)
+SPECS = ({"mse": None}, {"mse": "higher"}, {"mse": {"direction": "target", "target": 1.0, "pooling": "mean"}})
+
+
+def recipes(numbers: st.SearchStrategy[float]) -> st.SearchStrategy[list[dict[str, float]]]:
+    values = st.dictionaries(st.sampled_from(["a", "b"]), numbers)
+    return st.lists(values, min_size=1, max_size=5)
+
+
+@given(champion=recipes(HOSTILE), candidate=recipes(HOSTILE), spec=st.sampled_from(SPECS))
+@settings(STEADY, max_examples=300)
+def test_any_seeds_have_a_verdict_in_strict_json(
+    champion: list[dict[str, float]], candidate: list[dict[str, float]], spec: dict[str, object]
+) -> None:
+    suite = a_suite(("a", "b"), spec)
+    verdict = a_verdict_of_seeds(champion, candidate, suite=suite)
+
+    json.dumps([check_to_document(check) for check in verdict.checks], allow_nan=False)
+    assert len(verdict.sentence) <= 240
+    for check in verdict.checks:
+        assert all(x is None or math.isfinite(x) for x in (check.worsening, check.limit))
+        seeds = check.detail.get("seeds")
+        if seeds is not None:
+            assert seeds["baseline"] >= 3
+            assert all(math.isfinite(seeds[key]) for key in ("mean", "deviation", "hi"))
+            assert seeds["deviation"] >= 0.0
+            assert "single_seed" not in check.notes
+
+
+@given(champion=recipes(HOSTILE), candidate=recipes(HOSTILE), seed=st.integers(0, 2**32))
+@STEADY
+def test_the_order_of_siblings_does_not_matter(
+    champion: list[dict[str, float]], candidate: list[dict[str, float]], seed: int
+) -> None:
+    def shuffled(recipe: list[dict[str, float]]) -> list[dict[str, float]]:
+        others = recipe[1:]
+        random.Random(seed).shuffle(others)
+        return [recipe[0], *others]
+
+    suite = a_suite(("a", "b"))
+    plain = a_verdict_of_seeds(champion, candidate, suite=suite)
+
+    assert repr(a_verdict_of_seeds(shuffled(champion), shuffled(candidate), suite=suite)) == repr(plain)
+
+
+@given(
+    champion=st.lists(ORDINARY, min_size=3, max_size=6),
+    candidate=st.lists(ORDINARY, min_size=1, max_size=4),
+    power=st.integers(-200, 200),
+)
+@STEADY
+def test_another_unit_changes_nothing(champion: list[float], candidate: list[float], power: int) -> None:
+    def judged(factor: float) -> Comparison:
+        metric = WELL_KNOWN["mse"]
+        theirs, ours = (seeds_of(metric, [x * factor for x in side]) for side in (champion, candidate))
+        return judge_seeds(metric, theirs, ours, Tolerances(zero_tol=0.0))
+
+    plain, other = judged(1.0), judged(2.0**power)
+
+    assert (other.outcome, other.notes, other.reason) == (plain.outcome, plain.notes, plain.reason)
+    assert other.worsening == pytest.approx(plain.worsening)
+
+
+@given(
+    champion=st.lists(ORDINARY, min_size=3, max_size=6), candidate=st.lists(ORDINARY, min_size=1, max_size=4)
+)
+@STEADY
+def test_higher_is_lower_mirrored(champion: list[float], candidate: list[float]) -> None:
+    lower = replace(WELL_KNOWN["mse"], ideal=None)
+    higher = replace(lower, direction=Direction.HIGHER)
+
+    plain = judge_seeds(lower, seeds_of(lower, champion), seeds_of(lower, candidate), Tolerances())
+    mirrored = judge_seeds(
+        higher,
+        seeds_of(higher, [-x for x in champion]),
+        seeds_of(higher, [-x for x in candidate]),
+        Tolerances(),
+    )
+
+    assert (mirrored.outcome, mirrored.notes) == (plain.outcome, plain.notes)
+    assert mirrored.worsening == pytest.approx(plain.worsening)
+
+
+@given(champion=st.lists(ORDINARY, min_size=3, max_size=6), values=st.lists(ORDINARY, min_size=2, max_size=2))
+@STEADY
+def test_a_better_candidate_never_fares_worse(champion: list[float], values: list[float]) -> None:
+    def rank(value: float) -> int:
+        metric = WELL_KNOWN["mse"]
+        found = judge_seeds(metric, seeds_of(metric, champion), seeds_of(metric, [value]), Tolerances())
+        if found.advisory:
+            return 1
+        return [Outcome.IMPROVED, Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.REGRESSED].index(found.outcome)
+
+    assert rank(min(values)) <= rank(max(values))
+
+
+@given(value=ORDINARY, candidate=ORDINARY, more=st.integers(2, 6))
+@STEADY
+def test_siblings_that_repeat_the_champion_change_nothing_but_the_note(
+    value: float, candidate: float, more: int
+) -> None:
+    alone = check_of(a_verdict_of_seeds([value], [candidate]), "g")
+    repeated = check_of(a_verdict_of_seeds([value] * (1 + more), [candidate]), "g")
+
+    assert repeated.notes == ("no_spread",)
+    assert replace(repeated, notes=("single_seed",), detail={}) == alone
+
+
+@given(champion=recipes(HOSTILE), candidate=recipes(HOSTILE))
+@STEADY
+def test_with_too_few_seeds_of_the_champion_siblings_change_nothing(
+    champion: list[dict[str, float]], candidate: list[dict[str, float]]
+) -> None:
+    suite = a_suite(("a", "b"))
+
+    with_seeds = a_verdict_of_seeds(champion[:2], candidate, suite=suite)
+
+    assert repr(with_seeds) == repr(a_verdict_of_seeds(champion[:1], candidate[:1], suite=suite))

@@ -263,3 +263,11 @@ def test_no_tolerance_at_all_is_no_policy() -> None:
 
     assert policy_from_toml('rel_tol = "none"\nabs_tol = 0.1') == Policy(rel_tol=None, abs_tol=0.1)
     assert policy_from_toml("rel_tol = 0") == Policy(rel_tol=0.0)
+
+
+def test_a_document_from_before_seeds_were_known_reads_as_the_defaults() -> None:
+    document = policy_to_document(Policy())
+    old = {key: document[key] for key in document if key not in ("min_seeds", "confidence", "trend_factor")}
+
+    assert policy_from_document(old) == Policy()
+    assert (Policy().min_seeds, Policy().confidence, Policy().trend_factor) == (3, 0.99, 1.5)
