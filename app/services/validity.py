@@ -45,10 +45,12 @@ def mark_run(
         return run
     marked = replace(run, validity=mark.value, validity_reason=_kept(mark, said), updated_at=now)
     boards = evaluations.boards_of_run(session, project_id=run.project_id, run_id=run.id)
-    seats = _lock_seats(session, run, boards)
+    is_believed_otherwise = Validity.INVALID in (mark, Validity(run.validity))
+    seats = _lock_seats(session, run, boards, moves=is_believed_otherwise)
     runs.update_run(session, marked)
     leaderboards.follow_run(session, project_id=run.project_id, run_id=run.id)
-    _step_back(session, actor, run, seats, reason=said, now=now)
+    if is_believed_otherwise:
+        _step_back(session, actor, run, seats, reason=said, now=now)
     _follow(session, marked, boards, now=now)
     _tell(session, actor, marked, None, run.validity, mark, said, boards, now)
     return marked
@@ -71,7 +73,8 @@ def mark_evaluation(
     if (row.validity, row.validity_reason) == (mark.value, _kept(mark, said)):
         return row
     boards = [(row.suite_id, row.stage)]
-    seats = _lock_seats(session, run, boards, evaluation_id=row.id)
+    is_believed_otherwise = Validity.INVALID in (mark, Validity(row.validity))
+    seats = _lock_seats(session, run, boards, moves=is_believed_otherwise, evaluation_id=row.id)
     evaluations.set_validity(
         session, project_id=row.project_id, evaluation_id=row.id, validity=mark, reason=_kept(mark, said)
     )
@@ -79,17 +82,28 @@ def mark_evaluation(
         session, project_id=row.project_id, run_id=run.id, suite_id=row.suite_id, stage=row.stage
     )
     leaderboards.follow_run(session, project_id=run.project_id, run_id=run.id)
-    _step_back(session, actor, run, seats, reason=said, now=now)
+    if is_believed_otherwise:
+        _step_back(session, actor, run, seats, reason=said, now=now)
     _follow(session, run, boards, now=now)
     _tell(session, actor, run, row, row.validity, mark, said, boards, now)
     return evaluations.by_id(session, project_id=row.project_id, evaluation_id=row.id) or row
 
 
 def _lock_seats(
-    session: Session, run: RunRow, boards: list[tuple[UUID, str]], evaluation_id: UUID | None = None
+    session: Session,
+    run: RunRow,
+    boards: list[tuple[UUID, str]],
+    *,
+    moves: bool,
+    evaluation_id: UUID | None = None,
 ) -> Seats:
-    """Every pointer that may depend on the run, after its seed sets, which lose or regain a member."""
-    move_sets(session, boards, project_id=run.project_id, recipes=[run.recipe])
+    """Every pointer that may depend on the run, after its seed sets.
+
+    Args:
+        moves: Whether those lose or regain a member: what was valid or suspect is invalid, or the reverse.
+    """
+    if moves:
+        move_sets(session, boards, project_id=run.project_id, recipes=[run.recipe])
     return baselines.lock_seats_of(
         session, project_id=run.project_id, run_id=run.id, evaluation_id=evaluation_id, boards=boards
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import permutations
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -256,6 +257,20 @@ def test_an_invalid_sibling_leaves_and_comes_back_when_it_is_restored(world: Wor
         mark(each, Validity.VALID)
         assert judge_again(world) > 0
         assert siblings(world, project.id, candidate) == both
+
+
+@pytest.mark.parametrize("marking", [marking_run, marking_evaluation])
+def test_a_suspect_sibling_stays_and_nothing_is_judged_again(world: World, marking: Any) -> None:
+    project, _ = a_project(world), a_suite(world)
+    world.run(bootstrapping(a_seed(world, 0, OLD)))
+    candidate, sibling = a_seed(world, 0, NEW), a_seed(world, 1, NEW)
+    judge_again(world)
+
+    is_run = marking is marking_run
+    world.run(marking(run_of(world, project.id, sibling) if is_run else sibling, Validity.SUSPECT))
+
+    assert judge_again(world) == 0
+    assert siblings(world, project.id, candidate)[0] == {"lr0.2-seed1"}
 
 
 def test_a_run_that_corrects_its_configuration_changes_sides(world: World) -> None:
