@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from app.domain.aggregates import MACRO, Pair, Pools
 from app.domain.cells import Cell, seeds_known, unusable
 from app.domain.evaluations import OVERALL, Bound, Value
+from app.domain.figures import differing_in, figures_of
 from app.domain.kin import Champion, Kin, Sibling, sides_of
+from app.domain.lineup import Lineup, checks_of, lineup_of
 from app.domain.metrics import Metric, Pooling
-from app.domain.outcomes import Json
+from app.domain.outcomes import Check, Json
 from app.domain.policy import Policy
 from app.domain.readings import Readings, readings_of
 from app.domain.suites import TIER_PREFIX, Comparability, Suite
@@ -45,7 +49,37 @@ class Bout:
             self._same_recipe = sides.same_recipe
             self._their_kin = Kin(suite, sides.champion, policy)
             self._our_kin = Kin(suite, sides.candidate, policy)
+        self._comparability = comparability
         self.pools = Pools(suite, ours, self.theirs, comparability)
+
+    def group_checks(
+        self, metric: Metric, groups: Sequence[str], terms: Sequence[Terms]
+    ) -> list[Check | None]:
+        """The checks of many groups at once; None where only the rule can say (`regression_check`)."""
+        found: list[Check | None] = [None] * len(groups)
+        lineup = self.lineup(metric, groups)
+        if lineup is None:
+            return found
+        for those in {id(each): each for each in terms}.values():
+            which = np.array([each is those for each in terms], dtype=np.bool_)
+            checks = checks_of(metric, groups, those, lineup, which, same_recipe=self._same_recipe)
+            found = [check or known for check, known in zip(checks, found, strict=True)]
+        return found
+
+    def lineup(self, metric: Metric, groups: Sequence[str]) -> Lineup | None:
+        """What stands on both sides of many groups; None without a champion."""
+        if self.theirs is None or self._comparability is None:
+            return None
+        theirs = figures_of(metric, self.theirs.of(metric), groups, self._policy)
+        ours = figures_of(metric, self.ours.of(metric), groups, self._policy)
+        crowds = None
+        if self._their_kin:
+            crowds = (
+                self._their_kin.crowd(metric, groups, theirs),
+                self._our_kin.crowd(metric, groups, ours),
+            )
+        differing = differing_in(self._comparability, metric, groups)
+        return lineup_of(metric, theirs, ours, differing, crowds, self._policy.min_seeds)
 
     def group_cell(self, metric: Metric, group: str, terms: Terms) -> Cell:
         candidate = self.ours.of(metric).get(group)

@@ -93,9 +93,14 @@ class Comparability:
         self._groups = ({g.name: g for g in a.groups}, {g.name: g for g in b.groups})
         self._weights = () if self._same else _differing_weights(a, b)
 
+    @property
+    def is_total(self) -> bool:
+        """Whether every cell compares."""
+        return self._same and not self.whole
+
     def fields(self, metric: str, group: str) -> tuple[str, ...]:
         """What differs: `dataset`, `split`, …, `metric`, `unit`, …, `definition`, `weights`, `tier`."""
-        if self._same and not self.whole:
+        if self.is_total:
             return ()
         return self.whole + self._of_metric(metric) + self._of_group(metric, group)
 

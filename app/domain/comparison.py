@@ -143,7 +143,7 @@ def compare(metric: Metric, baseline: Value, candidate: Value, tolerances: Toler
     """Compare two finite values by the effect alone; either may be only a bound."""
     if baseline.bound is Bound.EXACT and candidate.bound is Bound.EXACT:
         return judge(
-            metric, baseline.value, candidate.value, tolerances, _two_standard_errors(baseline, candidate)
+            metric, baseline.value, candidate.value, tolerances, two_standard_errors(baseline, candidate)
         )
     return compare_bounds(metric, baseline, candidate, lambda b, c: judge(metric, b, c, tolerances))
 
@@ -212,7 +212,8 @@ def _limit(tolerances: Tolerances, scale: float, exponent: int) -> float:
     return min(given) if tolerances.combine is Combine.ANY else max(given)
 
 
-def _two_standard_errors(baseline: Value, candidate: Value) -> float:
+def two_standard_errors(baseline: Value, candidate: Value) -> float:
+    """Of the difference, in the metric's unit; 0 where they are not known on both sides."""
     a, b = baseline.stderr, candidate.stderr
     if a is None or b is None or not (0 <= a < math.inf and 0 <= b < math.inf):
         return 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from app.domain.aggregates import GEOMEAN, MACRO
 from app.domain.bouts import Bout
@@ -18,12 +19,19 @@ from app.domain.outcomes import Aggregate, Check, Json, Outcome, Rule
 from app.domain.policy import Policy
 from app.domain.readings import readings_of
 from app.domain.suites import Suite, is_reserved
-from app.domain.tolerances import TermsBook
+from app.domain.tolerances import Terms, TermsBook
 from app.domain.trend import Trend
+
+# From how many groups on it pays to judge them all at once.
+BULK_FROM = 16
 
 
 class Judge:
-    """Both sides of one assessment, looked through once."""
+    """Both sides of one assessment, looked through once.
+
+    Args:
+        bulk_from: From how many groups on they are judged at once, with the same checks.
+    """
 
     def __init__(
         self,
@@ -33,8 +41,11 @@ class Judge:
         policy: Policy,
         siblings: tuple[Sibling, ...] = (),
         history: tuple[Champion, ...] = (),
+        *,
+        bulk_from: int = BULK_FROM,
     ) -> None:
         self.suite, self.policy = suite, policy
+        self._bulk_from = bulk_from
         self.ours = readings_of(suite, candidate)
         self.bout = Bout(suite, self.ours, siblings, champion, policy)
         self.pools = self.bout.pools
@@ -45,15 +56,28 @@ class Judge:
         """Primary: overall, every tier, every group. Secondary: overall, and what the policy demands."""
         if metric.role is Role.LIMIT:
             return []
-        return [regression_check(cell) for cell in self._cells(metric)]
+        checks = [regression_check(cell) for cell in self._aggregate_cells(metric)]
+        groups, terms = self._judged_groups(metric)
+        if len(groups) < self._bulk_from:
+            cells = map(partial(self.bout.group_cell, metric), groups, terms)
+            return [*checks, *map(regression_check, cells)]
+        for group, its_terms, check in zip(
+            groups, terms, self.bout.group_checks(metric, groups, terms), strict=True
+        ):
+            checks.append(check or regression_check(self.bout.group_cell(metric, group, its_terms)))
+        return checks
 
     def trend_checks(self, metric: Metric) -> list[Check]:
         """The same cells against the best champion so far, where that is not the current one."""
         if metric.role is Role.LIMIT or not self._trend:
             return []
-        return [check for cell in self._cells(metric) if (check := self._trend.check(cell)) is not None]
+        cells = [
+            *self._aggregate_cells(metric),
+            *map(partial(self.bout.group_cell, metric), *self._judged_groups(metric)),
+        ]
+        return [check for cell in cells if (check := self._trend.check(cell)) is not None]
 
-    def _cells(self, metric: Metric) -> Iterator[Cell]:
+    def _aggregate_cells(self, metric: Metric) -> Iterator[Cell]:
         book, bout, pools = self._books[metric.name], self.bout, self.pools
         overall = bout.overall_cell(metric, book.of_overall())
         if overall is not None:
@@ -63,10 +87,13 @@ class Judge:
                 terms = book.of_tier(tier)
                 if metric.role is Role.PRIMARY or terms.demanded:
                     yield bout.tier_cell(metric, tier, terms)
-        for group in pools.groups(metric):
-            terms = book.of_group(group, pools.tier_of(group))
-            if metric.role is Role.PRIMARY or terms.demanded:
-                yield bout.group_cell(metric, group, terms)
+
+    def _judged_groups(self, metric: Metric) -> tuple[list[str], list[Terms]]:
+        """The groups that are judged one by one, each with its terms."""
+        book, pools = self._books[metric.name], self.pools
+        pairs = [(group, book.of_group(group, pools.tier_of(group))) for group in pools.groups(metric)]
+        judged = [pair for pair in pairs if metric.role is Role.PRIMARY or pair[1].demanded]
+        return [group for group, _ in judged], [terms for _, terms in judged]
 
     def strays(self, metric: Metric, checks: Iterable[Check]) -> list[Check]:
         """Unusable values where no regression check looks (a secondary's groups): failed, advisory."""

@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from app.domain.cells import is_too_few, unusable
 from app.domain.evaluations import OVERALL, Bound, Evaluation, Value
+from app.domain.figures import Figures, differing_in, figures_of
+from app.domain.lineup import Crowd
 from app.domain.metrics import Metric, Pooling
 from app.domain.policy import Policy
 from app.domain.readings import Readings, readings_of
@@ -84,6 +88,16 @@ class Kin:
             and not comparability.fields(metric.name, group)
             and self._counts(metric, value)
         )
+
+    def crowd(self, metric: Metric, groups: Sequence[str], own: Figures) -> Crowd:
+        """The seeds of many groups at once, with the side's own numbers."""
+        rows, odd = [np.where(own.plain, own.numbers, np.nan)], np.zeros(len(groups), dtype=np.bool_)
+        for readings, comparability in self._members:
+            figures = figures_of(metric, readings.of(metric), groups, self._policy)
+            comparable = ~differing_in(comparability, metric, groups)
+            rows.append(np.where(figures.plain & comparable, figures.numbers, np.nan))
+            odd |= figures.odd & comparable
+        return Crowd(numbers=np.array(rows), odd=odd)
 
     def in_whole(self, metric: Metric) -> tuple[float, ...]:
         """The measured or stated overall, of siblings that have no groups of a metric that pools."""

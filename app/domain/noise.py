@@ -24,7 +24,7 @@ from scipy.special import nctdtrinc, stdtrit
 
 from app.domain.comparison import Comparison, Difference, compare_bounds, difference, judge
 from app.domain.evaluations import Bound, Value
-from app.domain.metrics import Direction, Metric
+from app.domain.metrics import Direction, Metric, reference
 from app.domain.outcomes import Json, Outcome
 from app.domain.scaling import LARGEST, SLACK, clamped, exponent_for, ratio, scaled, unscaled
 from app.domain.tolerances import Tolerances
@@ -55,7 +55,7 @@ class Seeds:
 def seeds_of(metric: Metric, values: Sequence[float]) -> Seeds:
     """One or more finite values; the same in any order."""
     aim = (metric.target or 0.0) if metric.direction is Direction.TARGET else None
-    exponent = exponent_for(*values, aim or 0.0)
+    exponent = exponent_for(*values, reference(metric))
     # + 0.0 makes one zero of two.
     numbers = sorted(scaled(value, exponent) + 0.0 for value in values)
     if len(numbers) == 1:
@@ -128,7 +128,7 @@ def judge_seeds(
     """The table above for two means."""
     n, k = baseline.count, candidate.count
     half = min(baseline.deviation * spread_of_difference(tolerances.confidence, n, k), LARGEST)
-    detail: dict[str, Json] = {"seeds": _evidence(metric, baseline, k, half)}
+    detail: dict[str, Json] = {"seeds": evidence(metric, n, k, baseline.mean, baseline.deviation, half)}
     if baseline.deviation == 0.0:
         by_effect = judge(metric, baseline.mean, candidate.mean, tolerances)
         return replace(by_effect, notes=(*by_effect.notes, "no_spread"), detail=detail)
@@ -168,18 +168,18 @@ def _by_table(found: Difference, half: float) -> tuple[Outcome, tuple[str, ...]]
     return Outcome.PASS, ("small_but_real",) if worse_than_noise or better_than_noise else ()
 
 
-def _evidence(metric: Metric, baseline: Seeds, k: int, half: float) -> dict[str, Json]:
+def evidence(metric: Metric, n: int, k: int, mean: float, deviation: float, half: float) -> dict[str, Json]:
     """How many seeds, their mean and spread, and the value from which on a change is more than noise."""
     if metric.direction is Direction.TARGET:
-        outward = math.copysign(1.0, baseline.mean - (metric.target or 0.0))
+        outward = math.copysign(1.0, mean - (metric.target or 0.0))
     else:
         outward = -1.0 if metric.direction is Direction.HIGHER else 1.0
     return {
-        "baseline": baseline.count,
+        "baseline": n,
         "candidate": k,
-        "mean": baseline.mean,
-        "deviation": baseline.deviation,
-        "hi": clamped(baseline.mean + outward * half),
+        "mean": mean,
+        "deviation": deviation,
+        "hi": clamped(mean + outward * half),
     }
 
 
