@@ -8,6 +8,8 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from enum import StrEnum
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -17,9 +19,18 @@ from pydantic import ValidationError
 from app import demo as walk_through
 from app import logs
 from app.db import migrate as migrations
+from app.domain.access import Role
 from app.embedded import EmbeddedPostgresError
+from app.errors import TruerunError
 from app.settings import Settings
-from app.supervisor import RunningService, ServiceFailed, database, end_with_parent, running_service
+from app.supervisor import (
+    RunningService,
+    ServiceFailed,
+    database,
+    end_with_parent,
+    new_token,
+    running_service,
+)
 
 cli = typer.Typer(
     name="truerun-server",
@@ -29,6 +40,8 @@ cli = typer.Typer(
     # A traceback with the values of variables would print secrets.
     pretty_exceptions_enable=False,
 )
+token = typer.Typer(help="Credentials, made by whoever runs the server.", no_args_is_help=True)
+cli.add_typer(token, name="token")
 
 Lifeline = Annotated[
     int | None, typer.Option(hidden=True, help="Pipe whose end means that the parent is gone.")
@@ -107,6 +120,43 @@ def migrate() -> None:
     with _told_in_a_sentence(), database(_settings()) as settings:
         migrations.upgrade(settings.database_url or "")
         typer.echo("The database has the schema of this release.")
+
+
+class GivenRole(StrEnum):
+    """What a token may be made for here; the token of a single run comes from opening the run."""
+
+    VIEWER = Role.VIEWER
+    REPORTER = Role.REPORTER
+    MAINTAINER = Role.MAINTAINER
+    ADMIN = Role.ADMIN
+
+
+@token.command("create")
+def create_token(
+    role: Annotated[GivenRole, typer.Option(help="What it may do.")],
+    label: Annotated[str, typer.Option(help="Who or what it is for; shown wherever it was used.")],
+    project: Annotated[
+        str | None, typer.Option(help="Key of its project; every role but admin needs one.")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="After how many days it expires; else never.")
+    ] = None,
+) -> None:
+    """Make a token and print its secret, which is kept nowhere; only the secret goes to standard output."""
+    with _told_in_a_sentence(), database(_settings()) as settings:
+        try:
+            row, secret = new_token(
+                settings.database_url or "",
+                project=project,
+                role=Role(role),
+                label=label,
+                lifetime=None if days is None else timedelta(days=days),
+            )
+        except TruerunError as error:
+            typer.echo(f"truerun-server: {f'--{error.field}: ' if error.field else ''}{error}", err=True)
+            raise typer.Exit(2) from None
+    typer.echo(secret)
+    typer.echo(f"Token {row.prefix}, role {row.role}: this is the only time its secret is shown.", err=True)
 
 
 def main() -> None:

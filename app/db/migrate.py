@@ -20,7 +20,7 @@ MIGRATION_LOCK = 7_871_246_339
 
 
 class DatabaseUnavailable(RuntimeError):
-    """There is no Postgres at the address, or it does not let us in."""
+    """There is no Postgres at the address, it does not let us in, or it is not ours to use as it is."""
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
@@ -46,6 +46,13 @@ def is_current(connection: Connection) -> bool:
     """Whether the database has exactly the schema of this release."""
     heads = ScriptDirectory.from_config(_configuration(connection)).get_heads()
     return set(MigrationContext.configure(connection).get_current_heads()) == set(heads)
+
+
+def require_current(database_url: str) -> None:
+    """Raise DatabaseUnavailable unless the database can be reached and has exactly the schema of this release."""
+    with _connected(database_url) as connection:
+        if not is_current(connection):
+            raise DatabaseUnavailable("the schema is not this release's; run: truerun-server migrate")
 
 
 def migrations_dir() -> Path:
