@@ -8,8 +8,9 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 
 from app import demo as walk_through
 from app import logs
+from app.db import backups
 from app.db import migrate as migrations
 from app.domain.access import Role
 from app.embedded import EmbeddedPostgresError
@@ -42,6 +44,15 @@ cli = typer.Typer(
 )
 token = typer.Typer(help="Credentials, made by whoever runs the server.", no_args_is_help=True)
 cli.add_typer(token, name="token")
+
+_OF_THE_SURROUNDINGS = (
+    ServiceFailed,
+    EmbeddedPostgresError,
+    migrations.DatabaseUnavailable,
+    migrations.MigrationFailed,
+    backups.BackupFailed,
+    OSError,
+)
 
 Lifeline = Annotated[
     int | None, typer.Option(hidden=True, help="Pipe whose end means that the parent is gone.")
@@ -115,10 +126,14 @@ def worker(lifeline: Lifeline = None) -> None:
 
 
 @cli.command()
-def migrate() -> None:
+def migrate(
+    wait: Annotated[
+        float, typer.Option(min=0, help="For how many seconds a migration that is blocked is tried again.")
+    ] = 0.0,
+) -> None:
     """Bring the database to the schema of this release."""
     with _told_in_a_sentence(), database(_settings()) as settings:
-        migrations.upgrade(settings.database_url or "")
+        migrations.upgrade(settings.database_url or "", wait_seconds=wait)
         typer.echo("The database has the schema of this release.")
 
 
@@ -159,6 +174,40 @@ def create_token(
     typer.echo(f"Token {row.prefix}, role {row.role}: this is the only time its secret is shown.", err=True)
 
 
+@cli.command()
+def backup(
+    file: Annotated[
+        Path, typer.Argument(help="File to write, which must not exist; - for the standard output.")
+    ],
+) -> None:
+    """Write everything that the service knows into one file, while it goes on working."""
+    with _told_in_a_sentence(), _all_or_nothing(), database(_settings()) as settings:
+        with backups.writing(file) as target:
+            written = backups.dump(settings.database_url or "", target, now=datetime.now(UTC), say=_say_aside)
+        _say_aside(f"{written.rows:,} rows of schema {written.header.schema} are in {_named(file)}.")
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `backup` wrote; - for the standard input.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Only read the file to its end and say whether it is whole.")
+    ] = False,
+) -> None:
+    """Put a backup into an empty database: all of it or nothing."""
+    with _told_in_a_sentence(), _all_or_nothing(), backups.reading(file) as source:
+        if check:
+            held = backups.check(source)
+            _say_aside(
+                f"{_named(file)} is whole: {held.rows:,} rows of schema {held.header.schema}, written by release "
+                f"{held.header.release} at {held.header.made_at}."
+            )
+            return
+        with database(_settings()) as settings:
+            held = backups.load(settings.database_url or "", source, say=_say_aside)
+        _say_aside(f"{held.rows:,} rows are restored, as they were at {held.header.made_at}.")
+
+
 def main() -> None:
     cli()
 
@@ -172,6 +221,15 @@ def _announce(service: RunningService, *, wanted_port: int) -> None:
         typer.echo(f"(Port {wanted_port} was taken.)")
     typer.echo("Stop it with Ctrl-C.")
     sys.stdout.flush()
+
+
+def _say_aside(line: str) -> None:
+    # The standard output may be the backup itself.
+    typer.echo(line, err=True)
+
+
+def _named(file: Path) -> str:
+    return "the backup" if file == Path("-") else str(file)
 
 
 def _settings() -> Settings:
@@ -190,7 +248,7 @@ def _told_in_a_sentence() -> Iterator[None]:
     """Print what went wrong with the surroundings as a sentence; what is wrong with us stays a traceback."""
     try:
         yield
-    except (ServiceFailed, EmbeddedPostgresError, migrations.DatabaseUnavailable, OSError) as error:
+    except _OF_THE_SURROUNDINGS as error:
         typer.echo(f"truerun-server: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
@@ -209,6 +267,17 @@ def _ended_by_signal(lifeline: int | None) -> Iterator[None]:
     if lifeline is not None:
         end_with_parent(lifeline)
     yield
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[None]:
+    """Let a signal undo what was begun, and never look like success."""
+    with _ended_by_signal(None):
+        try:
+            yield
+        except KeyboardInterrupt:
+            typer.echo("truerun-server: interrupted; nothing was left behind", err=True)
+            raise typer.Exit(130) from None
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class Counts:
 
 def problems(session: Session) -> list[str]:
     """Why the service should not be used with this database; empty when it may."""
-    if not migrate.is_current(session.connection()):
+    if not migrate.is_fit(session.connection()):
         return ["the schema is not this release's; run: truerun-server migrate"]
     return []
 

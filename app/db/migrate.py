@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,26 +11,104 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, func, make_url, pool, select
+from psycopg import errors as refusals
+from sqlalchemy import Connection, create_engine, func, make_url, pool, select, text
 from sqlalchemy.exc import OperationalError
 
 import app
 
-# Any number, as long as it is always the same: two servers that start at once must not migrate at once.
+# Any number, as long as it is always the same: two servers that start at once must not migrate at once. Backups share
+# it, so that no migration begins in the middle of one.
 MIGRATION_LOCK = 7_871_246_339
+# How long to wait for whoever holds it.
+LOCK_WAIT_SECONDS = 60
+RETRY_SECONDS = 2.0
+_GAVE_UP = (refusals.LockNotAvailable, refusals.QueryCanceled, refusals.DeadlockDetected)
 
 
 class DatabaseUnavailable(RuntimeError):
     """There is no Postgres at the address, it does not let us in, or it is not ours to use as it is."""
 
 
-def upgrade(database_url: str, revision: str = "head") -> None:
-    """Run every missing migration, each in its own transaction; nothing happens when none is missing."""
-    with _connected(database_url) as connection:
-        # The lock belongs to the session, so it outlives each migration's transaction and ends with the connection.
-        connection.execute(select(func.pg_advisory_lock(MIGRATION_LOCK)))
-        connection.commit()
-        command.upgrade(_configuration(connection), revision)
+class MigrationFailed(RuntimeError):
+    """The schema was left as it was, or at the last migration that went through; the message says why."""
+
+
+class MigrationBlocked(MigrationFailed):
+    """Somebody else holds what a migration needs; trying again later may help."""
+
+
+def upgrade(database_url: str, revision: str = "head", *, wait_seconds: float = 0.0) -> None:
+    """Run every missing migration, each in its own transaction; nothing happens when none is missing.
+
+    Args:
+        wait_seconds: For how long a migration that was blocked is tried again; 0 tries once.
+
+    Raises:
+        MigrationBlocked: Other transactions stand in the way.
+        MigrationFailed: The schema is a newer release's.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            with connected(database_url) as connection:
+                if revision == "head" and is_current(connection):
+                    return
+                connection.rollback()
+                take_lock(connection)
+                upgrade_on(connection, revision)
+                return
+        except MigrationBlocked:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(min(RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def take_lock(connection: Connection, *, shared: bool = False) -> None:
+    """Keep migrations away until the connection ends: a session's lock, which outlives transactions.
+
+    Args:
+        shared: Beside others who share it, but not beside a migration.
+
+    Raises:
+        MigrationBlocked: Somebody else held it for a minute.
+    """
+    take = func.pg_advisory_lock_shared if shared else func.pg_advisory_lock
+    connection.execute(text(f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'"))
+    try:
+        connection.execute(select(take(MIGRATION_LOCK)))
+    except OperationalError as error:
+        connection.rollback()
+        if not isinstance(error.orig, _GAVE_UP):
+            raise
+        raise MigrationBlocked(
+            "another migration, a backup or a restore is at work on this database; try again when it has ended"
+        ) from None
+    connection.execute(text("SET lock_timeout = DEFAULT"))
+    connection.commit()
+
+
+def upgrade_on(connection: Connection, revision: str = "head") -> None:
+    """The same on a connection that holds the lock."""
+    configuration = _configuration(connection)
+    newer = [each for each in _current(connection) if not _knows(configuration, each)]
+    connection.rollback()
+    if newer:
+        raise MigrationFailed(
+            f"the database has schema {newer[0]}, which this release does not know: a newer one made it. There is no "
+            "way back but a backup; this release's `serve` and `worker` still work on the schema of the next one"
+        )
+    try:
+        command.upgrade(configuration, revision)
+    except OperationalError as error:
+        connection.rollback()
+        if not isinstance(error.orig, _GAVE_UP):
+            raise
+        at = ", ".join(_current(connection)) or "nothing"
+        raise MigrationBlocked(
+            f"a migration after schema {at} gave up ({_first_line(error.orig)}) and changed nothing; "
+            f"run it again, or let it try for longer with --wait. {_in_the_way(connection)}"
+        ) from error
 
 
 def check(database_url: str) -> None:
@@ -38,14 +117,31 @@ def check(database_url: str) -> None:
     Raises:
         alembic.util.CommandError: They differ; the message lists how.
     """
-    with _connected(database_url) as connection:
+    with connected(database_url) as connection:
         command.check(_configuration(connection))
 
 
 def is_current(connection: Connection) -> bool:
     """Whether the database has exactly the schema of this release."""
     heads = ScriptDirectory.from_config(_configuration(connection)).get_heads()
-    return set(MigrationContext.configure(connection).get_current_heads()) == set(heads)
+    return set(_current(connection)) == set(heads)
+
+
+def is_fit(connection: Connection) -> bool:
+    """Whether this release works on the database: its own schema, or a newer one.
+
+    While a new release is being rolled out, the code of before goes on working on the schema of after; a schema that
+    is not known here can only be newer.
+    """
+    configuration = _configuration(connection)
+    heads = set(ScriptDirectory.from_config(configuration).get_heads())
+    current = _current(connection)
+    return bool(current) and all(each in heads or not _knows(configuration, each) for each in current)
+
+
+def knows(connection: Connection, revision: str) -> bool:
+    """Whether this release has that migration."""
+    return _knows(_configuration(connection), revision)
 
 
 def require_current(database_url: str) -> None:
@@ -62,17 +158,9 @@ def migrations_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "migrations"
 
 
-def _configuration(connection: Connection) -> Config:
-    config = Config()
-    # Alembic reads a percent sign in its settings as the start of a reference.
-    config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
-
-
 @contextlib.contextmanager
-def _connected(database_url: str) -> Iterator[Connection]:
-    # Without the timeouts of `make_engine`: a migration sets its own.
+def connected(database_url: str) -> Iterator[Connection]:
+    """A connection without the timeouts of `make_engine`: a migration sets its own."""
     engine = create_engine(
         make_url(database_url).set(drivername="postgresql+psycopg"), poolclass=pool.NullPool
     )
@@ -83,3 +171,45 @@ def _connected(database_url: str) -> Iterator[Connection]:
         raise DatabaseUnavailable(f"the database cannot be reached: {error.orig}") from error
     with connection:
         yield connection
+
+
+def _configuration(connection: Connection) -> Config:
+    config = Config()
+    # Alembic reads a percent sign in its settings as the start of a reference.
+    config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _current(connection: Connection) -> tuple[str, ...]:
+    return MigrationContext.configure(connection).get_current_heads()
+
+
+def _knows(configuration: Config, revision: str) -> bool:
+    return any(
+        each.revision == revision for each in ScriptDirectory.from_config(configuration).walk_revisions()
+    )
+
+
+def _in_the_way(connection: Connection) -> str:
+    """The transactions that have been open for longest, which are most likely what it waited for."""
+    rows = connection.execute(
+        text(
+            """
+            SELECT pid, coalesce(nullif(application_name, ''), usename, ''), state,
+                   extract(epoch FROM clock_timestamp() - xact_start)::int
+            FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+            ORDER BY xact_start, pid LIMIT 3
+            """
+        )
+    ).all()
+    connection.rollback()
+    if not rows:
+        return "Whoever stood in the way is gone."
+    said = "; ".join(f"process {pid} ({name}, {state}) for {age} s" for pid, name, state, age in rows)
+    return f"Open for longest: {said}"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
