@@ -96,23 +96,21 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the API and the pages; the schema must be there (`truerun-server migrate`)."""
-    import uvicorn
+    from app.api import serving
 
     with _told_in_a_sentence(), _ended_by_signal(lifeline), database(_settings()) as settings:
         logs.configure(level=settings.log_level, style=settings.log_format)
         # The application is made by its factory, which reads the settings from the environment.
         os.environ["DATABASE_URL"] = settings.database_url or ""
-        configuration = uvicorn.Config(
+        serving.serve(
             "app.main:create_app",
-            factory=True,
             host=settings.host,
             port=settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
+            bound=socket.socket(fileno=bound_socket) if bound_socket is not None else None,
+            trusted_proxies=settings.trusted_proxies,
+            head_seconds=settings.body_seconds,
+            stop_seconds=settings.stop_seconds,
         )
-        sockets = [socket.socket(fileno=bound_socket)] if bound_socket is not None else None
-        uvicorn.Server(configuration).run(sockets=sockets)
 
 
 @cli.command()

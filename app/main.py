@@ -6,14 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from app.api import application
-from app.api.context import RequestContext, RequestMetrics
-from app.api.health import StateGauges
-from app.db import make_engine, session_factory
+from app.api.bounds import Bounds, RequestBounds
+from app.api.context import RequestContext
+from app.api.looking import LOOK_SECONDS
+from app.api.metrics import RequestMetrics, StateGauges
+from app.api.rates import Rates
+from app.api.seats import Seats
+from app.db import Timeouts, drop_connections, make_engine, make_probe, session_factory
 from app.settings import Settings
+
+_log = structlog.get_logger("truerun.api")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -28,18 +35,50 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     if settings.database_url is None:
         raise ValueError("create_app needs settings.database_url")
-    engine = make_engine(settings.database_url)
+    release = version("truerun-server")
+    engine = make_engine(
+        settings.database_url,
+        pool_size=settings.database_connections,
+        timeouts=Timeouts(
+            connection=settings.database_wait_seconds,
+            statement=settings.statement_timeout_seconds,
+            lock=settings.lock_timeout_seconds,
+            idle_transaction=settings.idle_transaction_seconds,
+            transaction=settings.transaction_seconds,
+        ),
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if settings.durability == "waived":
+            _log.warning(
+                "durability_waived", setting="TRUERUN_DURABILITY", danger="a crash may lose what was stored"
+            )
+        _log.info("api_started", release=release)
         yield
+        # Requests that are still at work have had their time; without their connections they end at once.
+        dropped = drop_connections(engine)
         engine.dispose()
+        _log.info("api_stopped", broken_off=dropped)
 
-    app = application.build(version=version("truerun-server"), lifespan=lifespan)
+    app = application.build(version=release, lifespan=lifespan)
     registry = CollectorRegistry()
+    seats = Seats(settings.database_connections, wait_seconds=settings.database_wait_seconds)
+    rates = Rates(
+        per_second=settings.rate_limit_per_second,
+        burst=settings.rate_limit_burst,
+        rejected_per_minute=settings.rejected_tokens_per_minute,
+    )
     app.state.engine = engine
     app.state.sessions = session_factory(engine)
+    app.state.probe = session_factory(make_probe(settings.database_url, seconds=LOOK_SECONDS))
+    app.state.durability_waived = settings.durability == "waived"
+    app.state.seats = seats
+    app.state.rates = rates
+    app.state.body_seconds = settings.body_seconds
     app.state.registry = registry
-    app.state.gauges = StateGauges(registry)
+    app.state.gauges = StateGauges(registry, seats=seats, version=release)
+    # The one added last is the outermost.
+    app.add_middleware(RequestBounds, bounds=Bounds(), rates=rates)
     app.add_middleware(RequestContext, metrics=RequestMetrics(registry))
     return app

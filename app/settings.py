@@ -48,7 +48,60 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8750, ge=0, le=65535, description="Port that the service listens on; 0 takes any free one."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important lines that are logged."
+    )
     log_format: Literal["console", "json"] = Field(
         default="console", description="`json` for machines that collect logs."
+    )
+    durability: Literal["required", "waived"] = Field(
+        default="required",
+        description="`waived` says that a power cut may lose what was acknowledged: for tests and trials only.",
+    )
+    database_connections: int = Field(
+        default=20,
+        ge=1,
+        le=500,
+        description="Connections that the API opens at most; so many requests are worked on at once.",
+    )
+    database_wait_seconds: float = Field(
+        default=5.0,
+        ge=0.0,
+        le=60.0,
+        description="How long a request waits for a free connection before a 503.",
+    )
+    statement_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="How long one statement of a request may run before a 503."
+    )
+    lock_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="How long a request waits for a lock of another one before a 503."
+    )
+    idle_transaction_seconds: float = Field(
+        default=30.0, gt=0, description="How long a transaction may lie idle before Postgres ends it."
+    )
+    transaction_seconds: float = Field(
+        default=60.0, gt=0, description="How long a whole transaction may take (Postgres 17 and newer)."
+    )
+    body_seconds: float = Field(
+        default=60.0, gt=0, description="How long a client may take to send headers or body before a 408."
+    )
+    rate_limit_per_second: float = Field(
+        default=100.0, ge=0, description="Requests a second of one token, in the long run; 0 is no limit."
+    )
+    rate_limit_burst: int = Field(
+        default=400, ge=1, description="Requests of one token that may come at once after a pause."
+    )
+    rejected_tokens_per_minute: int = Field(
+        default=60,
+        ge=0,
+        description="Requests of one address with a token that opens nothing before a 429; 0 is no limit.",
+    )
+    trusted_proxies: str = Field(
+        default="127.0.0.1",
+        description="Addresses or networks, by commas, of the proxies whose X-Forwarded-For is believed.",
+    )
+    stop_seconds: float = Field(
+        default=7.0,
+        ge=0,
+        description="How long requests in hand may take once the API is told to stop; the process is gone 2 s later.",
     )

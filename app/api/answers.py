@@ -75,8 +75,12 @@ class AuditAnswer(Answer):
 
 
 class LimitsAnswer(Answer):
+    """What one request may hold, and how often one token may ask; None is no limit."""
+
     body_bytes: int
     values_per_evaluation: int
+    requests_per_second: float | None
+    requests_at_once: int | None
 
 
 class OpenedRunAnswer(Answer):

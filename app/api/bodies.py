@@ -6,13 +6,18 @@ import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
-from app.api.problems import TooLarge, UnsupportedBody
+from app.api.problems import TooLarge, TooSlow, UnsupportedBody
 from app.api.strict_json import read_json
 
 MAX_BODY_BYTES = 8 * 2**20
+_DIGITS = 20
+# From here on reading JSON takes so long that other requests would notice.
+_LONG_BYTES = 256 * 2**10
 _JSON = "application/json"
 
 
@@ -49,10 +54,16 @@ class StrictRoute(APIRoute):
                         f"this route reads {_JSON}, not {content_type or 'a body without content type'}",
                         field="Content-Type",
                     )
-                document = read_json(body)
+                document = await _document(body)
             return await handle(_ReadRequest(request, body, document))
 
         return strictly
+
+
+async def _document(body: bytes) -> Any:
+    if len(body) < _LONG_BYTES:
+        return read_json(body)
+    return await run_in_threadpool(read_json, body)
 
 
 def media_type(request: Request) -> str:
@@ -66,27 +77,48 @@ async def raw_body(request: Request) -> bytes:
 
 
 async def _body(request: Request) -> bytes:
+    """The unpacked body. It is read before a connection to the database is taken: slow senders hold none."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", ""):
         raise UnsupportedBody(
             f"content encoding {encoding!r} is not read; send gzip or none", field="Content-Encoding"
         )
+    announced = request.headers.get("content-length", "")
+    # The server refuses a length that is no number; it is only looked at here so that nobody sends in vain.
+    if announced.isdecimal() and len(announced) < _DIGITS and int(announced) > MAX_BODY_BYTES:
+        raise _too_large()
+    seconds = request.app.state.body_seconds
+    try:
+        with anyio.fail_after(seconds):
+            return await _unpacked(request, is_gzip=encoding == "gzip")
+    except TimeoutError:
+        raise TooSlow(f"the body was not sent within {seconds:g} s; send fewer values at a time") from None
+
+
+async def _unpacked(request: Request, *, is_gzip: bool) -> bytes:
     # wbits 31 is zlib's way to say: a gzip header and trailer.
-    unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    unpack = zlib.decompressobj(wbits=31) if is_gzip else None
     body = bytearray()
+    received = 0
     async for chunk in request.stream():
+        # Packed data may also go on for ever without ever holding anything.
+        received += len(chunk)
+        if received > MAX_BODY_BYTES:
+            raise _too_large()
         if unpack is None:
             body += chunk
-        else:
-            try:
-                body += unpack.decompress(chunk, MAX_BODY_BYTES + 1 - len(body))
-            except zlib.error:
-                raise UnsupportedBody("the body is not gzip", field="Content-Encoding") from None
-            if unpack.unconsumed_tail:
-                raise _too_large()
-        if len(body) > MAX_BODY_BYTES:
+            continue
+        if chunk and unpack.eof:
+            raise UnsupportedBody("something follows the end of the gzip body", field="Content-Encoding")
+        try:
+            body += unpack.decompress(chunk, MAX_BODY_BYTES + 1 - len(body))
+        except zlib.error:
+            raise UnsupportedBody("the body is not gzip", field="Content-Encoding") from None
+        if unpack.unconsumed_tail or len(body) > MAX_BODY_BYTES:
             raise _too_large()
-    if unpack is not None and body and not unpack.eof:
+        if unpack.unused_data:
+            raise UnsupportedBody("something follows the end of the gzip body", field="Content-Encoding")
+    if unpack is not None and received and not unpack.eof:
         raise UnsupportedBody("the gzip body ends too early", field="Content-Encoding")
     return bytes(body)
 

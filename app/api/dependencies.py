@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -23,7 +23,16 @@ from app.services import tokens
 bearer = HTTPBearer(auto_error=False, description="A token: `trn_…`, from `truerun token create`.")
 
 
-def _session(request: Request) -> Iterator[Session]:
+async def _seat(request: Request) -> AsyncIterator[None]:
+    async with request.app.state.seats.taken_by_one():
+        yield
+
+
+# Given back before the answer leaves: a client that reads slowly keeps nobody waiting.
+Seat = Annotated[None, Depends(_seat, scope="function")]
+
+
+def _session(request: Request, _: Seat) -> Iterator[Session]:
     with request.app.state.sessions.begin() as session:
         yield session
 
@@ -47,6 +56,7 @@ NewId = Annotated[Callable[[], UUID], Depends(_new_id)]
 
 
 def _actor(
+    request: Request,
     session: SessionDep,
     now: Now,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
@@ -56,6 +66,8 @@ def _actor(
     actor = tokens.authenticate(session, credentials.credentials, now=now)
     if actor is None:
         raise Unauthenticated("this token is unknown, expired or revoked; ask a maintainer for another")
+    # For the line in the log: who asked, without the part that opens anything.
+    request.state.token_prefix = "_".join(credentials.credentials.split("_")[:2])
     return actor
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from fastapi import Response
+from fastapi import Request, Response
 
 from app.api.answers import (
     AssessmentAnswer,
@@ -41,6 +41,7 @@ def post_evaluation(
     run_id: UUID,
     evaluation_id: UUID,
     body: PostEvaluation,
+    request: Request,
     response: Response,
     now: Now,
     new_id: NewId,
@@ -63,7 +64,10 @@ def post_evaluation(
     row = db.by_id(session, project_id=recorded.project_id, evaluation_id=recorded.evaluation_id)
     if row is None:
         raise LookupError(f"evaluation {evaluation_id} was recorded and is not there")
-    return verdict_answer(session, row)
+    answer = verdict_answer(session, row)
+    # For the log and the counters, which wait for the commit.
+    request.state.gate = str(answer.gate)
+    return answer
 
 
 @router.get("/runs/{run_id}/evaluations")

@@ -5,79 +5,114 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api.answers import Answer
-from app.api.dependencies import Now, SessionDep, bearer
+from app.api.dependencies import Now, bearer
+from app.api.looking import look
+from app.api.metrics import StateGauges
 from app.api.problems import Unauthenticated
 from app.api.router import a_router
-from app.db import health
+from app.db import Session, health
+from app.db.faults import DatabaseError
+from app.db.readiness import Readiness, readiness
 from app.domain.access import Role
 from app.services import tokens
 
 router = a_router("health")
+_log = structlog.get_logger("truerun.api")
 
 
 class HealthAnswer(Answer):
     status: str
 
 
+class ConnectionsAnswer(Answer):
+    most: int
+    in_use: int
+    waited_for: int
+
+
 class ReadyAnswer(Answer):
     status: str
     problems: list[str]
-
-
-class StateGauges:
-    """What `/metrics` reads from the database when it is asked."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.owed = Gauge("truerun_outbox_owed", "Messages not yet delivered.", registry=registry)
-        self.buried = Gauge("truerun_outbox_buried", "Messages given up.", registry=registry)
-        self.open_alerts = Gauge("truerun_alerts_open", "Alerts not resolved.", registry=registry)
-        self.oldest = Gauge(
-            "truerun_outbox_oldest_owed_seconds",
-            "Age of the oldest message not delivered.",
-            registry=registry,
-        )
+    warnings: list[str]
+    schema_revision: str | None
+    connections: ConnectionsAnswer
+    outbox_oldest_owed_seconds: float | None
 
 
 @router.get("/healthz")
-def is_alive() -> HealthAnswer:
+async def is_alive() -> HealthAnswer:
     """The process answers."""
     return HealthAnswer(status="ok")
 
 
 @router.get("/readyz", responses={503: {"model": ReadyAnswer}})
-def is_ready(session: SessionDep, response: Response) -> ReadyAnswer:
-    """The database answers, has this release's schema, and keeps what it acknowledges."""
-    problems = health.problems(session)
-    if problems:
+async def is_ready(request: Request, response: Response, now: Now) -> ReadyAnswer:
+    """The database answers, has a schema that fits, takes writes, and keeps what was acknowledged; within 2 s."""
+
+    def examine(session: Session) -> tuple[Readiness, float | None]:
+        found = readiness(session, durability_waived=request.app.state.durability_waived)
+        return found, None if found.problems else health.oldest_owed_seconds(session, now=now)
+
+    waits = None
+    try:
+        found, waits = await look(request.app, examine)
+    except TimeoutError:
+        found = Readiness(problems=["the database does not answer in time; look at Postgres and its load"])
+    except DatabaseError as error:
+        # The driver's own words name host and user, which are for the log only.
+        _log.warning("database_unreachable", error=str(error.orig))
+        found = Readiness(problems=["the database cannot be reached; the log of the service says why"])
+    if found.problems:
         response.status_code = 503
-    return ReadyAnswer(status="not ready" if problems else "ready", problems=problems)
+        _log.warning("not_ready", problems=found.problems)
+    seats = request.app.state.seats
+    return ReadyAnswer(
+        status="not ready" if found.problems else "ready",
+        problems=found.problems,
+        warnings=found.warnings,
+        schema_revision=found.schema,
+        connections=ConnectionsAnswer(most=seats.count, in_use=seats.taken, waited_for=seats.waiting),
+        outbox_oldest_owed_seconds=waits,
+    )
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def show_metrics(
+async def show_metrics(
     request: Request,
-    session: SessionDep,
     now: Now,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Response:
     """Prometheus; without a token only from this machine, else with an admin's."""
-    if not _is_local(request):
-        actor = tokens.authenticate(session, credentials.credentials, now=now) if credentials else None
-        if actor is None or actor.role is not Role.ADMIN:
-            raise Unauthenticated("from another machine /metrics needs an admin token")
-    state: StateGauges = request.app.state.gauges
-    counts = health.counts(session, now=now)
-    state.owed.set(counts.owed)
-    state.buried.set(counts.buried)
-    state.open_alerts.set(counts.open_alerts)
-    state.oldest.set(counts.oldest_owed_seconds)
+    is_local = _is_local(request)
+    secret = None if credentials is None else credentials.credentials
+    if not is_local and secret is None:
+        raise Unauthenticated(_ADMINS_ONLY)
+
+    def read(session: Session) -> tuple[bool, health.Counts]:
+        actor = tokens.authenticate(session, secret, now=now) if secret and not is_local else None
+        return is_local or (actor is not None and actor.role is Role.ADMIN), health.counts(session, now=now)
+
+    counts = None
+    try:
+        is_allowed, counts = await look(request.app, read)
+    except (TimeoutError, DatabaseError):
+        # The numbers of the process are wanted most when the database is away.
+        is_allowed = is_local
+    if not is_allowed:
+        raise Unauthenticated(_ADMINS_ONLY)
+    gauges: StateGauges = request.app.state.gauges
+    gauges.note(counts)
     return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+_ADMINS_ONLY = "from another machine /metrics needs an admin token"
 
 
 def _is_local(request: Request) -> bool:

@@ -30,6 +30,42 @@ class UnsupportedBody(TruerunError):
     """The body's content type or encoding is not one that this route reads."""
 
 
+class Passing(TruerunError):
+    """What stands in the way now passes by itself.
+
+    Args:
+        cause: One word for counters.
+        retry_after: Seconds until it is worth a try.
+        headers: What more the answer says.
+    """
+
+    def __init__(
+        self, message: str, *, cause: str, retry_after: int = 1, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.headers = {"Retry-After": str(retry_after), **(headers or {})}
+
+
+class Unavailable(Passing):
+    """The service cannot do its part at the moment."""
+
+
+class TooManyRequests(Passing):
+    """The caller asks more often than it may."""
+
+
+class TooSlow(Passing):
+    """The caller did not send its request in time; the connection is of no more use."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, cause="slow_body", headers={"Connection": "close"})
+
+
+class TooLong(TruerunError):
+    """The address is longer than the service reads."""
+
+
 _STATUS: dict[type[TruerunError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
@@ -38,6 +74,10 @@ _STATUS: dict[type[TruerunError], HTTPStatus] = {
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedBody: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    TooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    TooLong: HTTPStatus.REQUEST_URI_TOO_LONG,
 }
 
 
@@ -82,11 +122,14 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
         403: "The token's role may not do this.",
         404: "No such thing in this project.",
         409: "Contradicts what is stored; `reasons` says each contradiction.",
+        408: "The request was not sent in time.",
         413: "The body is too large.",
+        414: "The address is too long.",
         415: "The content type is not one that this route reads.",
         422: "A field is wrong; `problems` names each.",
+        429: "Too many requests; `Retry-After` says when to go on.",
         500: "A defect of ours; nothing was stored.",
-        503: "The database cannot be reached at the moment; try again.",
+        503: "The service cannot do its part at the moment; send the same request again after `Retry-After`.",
     }.items()
 }
 
@@ -129,14 +172,19 @@ def _request_id(request: Request) -> str | None:
 
 def install(app: FastAPI) -> None:
     """Teach the application to answer every foreseen error as problem details."""
-    app.add_exception_handler(TruerunError, _truerun_error)  # type: ignore[arg-type]  # narrower than Exception
+    app.add_exception_handler(TruerunError, truerun_error_response)  # type: ignore[arg-type]  # narrower than Exception
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]  # likewise
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]  # likewise
 
 
-def _truerun_error(request: Request, error: TruerunError) -> Response:
+def truerun_error_response(request: Request, error: TruerunError) -> Response:
     status = next(found for kind, found in _STATUS.items() if isinstance(error, kind))
     problems = error.problems if isinstance(error, InvalidInput) else ()
+    headers = error.headers if isinstance(error, Passing) else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers = {"WWW-Authenticate": "Bearer"}
+    # For the counters around the application, which see the status alone.
+    request.scope.setdefault("state", {})["refused"] = error.cause if isinstance(error, Passing) else None
     first = problems[0] if problems else None
     detail, field = error.message, error.field
     if first is not None and field is None:
@@ -150,7 +198,7 @@ def _truerun_error(request: Request, error: TruerunError) -> Response:
         field=field,
         problems=problems,
         reasons=error.reasons if isinstance(error, Conflict) else (),
-        headers={"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None,
+        headers=headers,
     )
 
 

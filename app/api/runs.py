@@ -30,6 +30,7 @@ def open_run(
     project: str,
     run_key: str,
     body: OpenRunBody,
+    request: Request,
     response: Response,
     now: Now,
     new_id: NewId,
@@ -66,8 +67,18 @@ def open_run(
         project=project,
         attempt=opened.attempt,
         run_token=opened.run_token,
-        limits=LimitsAnswer(body_bytes=MAX_BODY_BYTES, values_per_evaluation=MAX_VALUES),
+        limits=_limits(request),
         server_time=now,
+    )
+
+
+def _limits(request: Request) -> LimitsAnswer:
+    rate = request.app.state.rates.tokens
+    return LimitsAnswer(
+        body_bytes=MAX_BODY_BYTES,
+        values_per_evaluation=MAX_VALUES,
+        requests_per_second=None if rate is None else rate.per_second,
+        requests_at_once=None if rate is None else rate.burst,
     )
 
 

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from app.db.engine import Session, SessionFactory, make_engine, session_factory
+from app.db.engine import (
+    Session,
+    SessionFactory,
+    Timeouts,
+    drop_connections,
+    make_engine,
+    make_probe,
+    session_factory,
+)
 
-__all__ = ["Session", "SessionFactory", "make_engine", "session_factory"]
+__all__ = [
+    "Session",
+    "SessionFactory",
+    "Timeouts",
+    "drop_connections",
+    "make_engine",
+    "make_probe",
+    "session_factory",
+]

@@ -2,30 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
+import socket
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-__all__ = ["Session", "SessionFactory", "make_engine", "session_factory"]
+__all__ = [
+    "Session",
+    "SessionFactory",
+    "Timeouts",
+    "drop_connections",
+    "make_engine",
+    "make_probe",
+    "session_factory",
+]
 
 SessionFactory: TypeAlias = sessionmaker[Session]
 
-# One request holds one connection; uvicorn runs at most 40 plain endpoints at once.
-_POOL_SIZE = 10
-_MAX_OVERFLOW = 30
+_POOL_SIZE = 20
 _DRIVER = "postgresql+psycopg"
+_KNOWS_TRANSACTION_TIMEOUT = 170_000
 _INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """When to give up, in seconds.
+
+    Args:
+        connection: Until a connection of the pool is free.
+        statement, lock: One statement, the wait for one lock.
+        idle_transaction: A transaction in which nothing happens; Postgres ends its connection.
+        transaction: A whole transaction, on Postgres 17 and newer; Postgres ends its connection.
+    """
+
+    connection: float = 5.0
+    statement: float = 30.0
+    lock: float = 10.0
+    idle_transaction: float = 30.0
+    transaction: float = 60.0
 
 
 def make_engine(
     url: str | URL,
     *,
     pool_size: int = _POOL_SIZE,
-    max_overflow: int = _MAX_OVERFLOW,
-    statement_timeout_ms: int = 30_000,
-    lock_timeout_ms: int = 15_000,
+    timeouts: Timeouts = Timeouts(),
 ) -> Engine:
     """An engine whose connections speak UTC, give up instead of hanging, and refuse NaN in JSON.
 
@@ -33,40 +64,104 @@ def make_engine(
 
     Args:
         url: Any URL that Postgres' own tools take; the driver is ours.
-        statement_timeout_ms, lock_timeout_ms: How long one statement may run, and wait for one lock.
+        pool_size: How many connections there are at most.
     """
     engine = create_engine(
         _with_our_driver(make_url(url)),
         isolation_level="READ COMMITTED",
         pool_size=pool_size,
-        max_overflow=max_overflow,
+        # Connections beyond the pool would be opened and closed with every peak.
+        max_overflow=0,
+        pool_timeout=timeouts.connection,
         pool_pre_ping=True,
         pool_recycle=1800,
         json_serializer=dump_strictly,
         json_deserializer=_load,
-        connect_args={"connect_timeout": 10},
+        # An error's text goes into the log, and the values of a statement are payload.
+        hide_parameters=True,
+        connect_args=_REACHING,
     )
+    event.listen(engine, "connect", _settling(timeouts))
+    opened = _opened[engine] = weakref.WeakSet()
+    event.listen(engine, "connect", lambda connection, _record: opened.add(connection))
+    return engine
+
+
+def make_probe(url: str | URL, *, seconds: float) -> Engine:
+    """An engine for looking in from the side: each use is a new connection, however busy the pool is.
+
+    Args:
+        seconds: How long connecting, and one statement, may take.
+    """
+    engine = create_engine(
+        _with_our_driver(make_url(url)),
+        isolation_level="READ COMMITTED",
+        poolclass=NullPool,
+        hide_parameters=True,
+        # libpq takes whole seconds, at least two.
+        connect_args=_REACHING | {"connect_timeout": max(2, math.ceil(seconds))},
+    )
+    event.listen(engine, "connect", _settling(Timeouts(statement=seconds, lock=seconds)))
+    return engine
+
+
+# What each engine has opened, for `drop_connections`; a pool does not tell what it has given away.
+_opened: weakref.WeakKeyDictionary[Engine, weakref.WeakSet[Any]] = weakref.WeakKeyDictionary()
+
+# A peer that has vanished without a word is noticed within half a minute; over a Unix socket these do nothing.
+_REACHING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+def _settling(timeouts: Timeouts) -> Callable[[Any, Any], None]:
     settings = {
         "TimeZone": "UTC",
-        "statement_timeout": f"{statement_timeout_ms}ms",
-        "lock_timeout": f"{lock_timeout_ms}ms",
-        "idle_in_transaction_session_timeout": "60s",
+        "statement_timeout": _milliseconds(timeouts.statement),
+        "lock_timeout": _milliseconds(timeouts.lock),
+        "idle_in_transaction_session_timeout": _milliseconds(timeouts.idle_transaction),
         "application_name": "truerun",
     }
+    newer = {"transaction_timeout": _milliseconds(timeouts.transaction)}
 
-    @event.listens_for(engine, "connect")
     def settle(connection: Any, _record: Any) -> None:
         # Statements rather than connection options: a pooler such as PgBouncer refuses options it does not know.
+        known = settings | (newer if connection.info.server_version >= _KNOWS_TRANSACTION_TIMEOUT else {})
         autocommit = connection.autocommit
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in settings),
-                [part for setting in settings.items() for part in setting],
+                "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in known),
+                [part for setting in known.items() for part in setting],
             )
         connection.autocommit = autocommit
 
-    return engine
+    return settle
+
+
+def _milliseconds(seconds: float) -> str:
+    # Zero would mean: without end.
+    return f"{max(1, round(1000 * seconds))}ms"
+
+
+def drop_connections(engine: Engine) -> int:
+    """Cut every connection that is being used, so that whoever waits for an answer gets an error instead; how many.
+
+    What was not committed is rolled back by Postgres. For the end of the process only.
+    """
+    cut = 0
+    for connection in list(_opened.get(engine, ())):
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE or connection.closed:
+            continue
+        # A second name for the same socket: closing the connection itself would wait for the thread that uses it.
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
+            end.shutdown(socket.SHUT_RDWR)
+            cut += 1
+    return cut
 
 
 def session_factory(engine: Engine) -> SessionFactory:

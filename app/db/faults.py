@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from psycopg import errors
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-_PASSING = (
-    errors.DeadlockDetected,
-    errors.LockNotAvailable,
-    errors.QueryCanceled,
-    errors.SerializationFailure,
-    errors.TooManyConnections,
-    errors.DiskFull,
-    errors.AdminShutdown,
-    errors.CrashShutdown,
-    errors.CannotConnectNow,
-)
+# What every error of the database is, for those who may not know the driver.
+DatabaseError = DBAPIError
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether the same request may well succeed later: no free or no living connection, a lock waited for too long."""
+class Fault(StrEnum):
+    """Why the database could not do its part, though the same request may well succeed later.
+
+    Nothing was stored, but for BROKEN: the connection was lost at work, and if that was in the middle of a commit,
+    nobody knows how it ended.
+    """
+
+    BUSY = "busy"
+    UNREACHABLE = "unreachable"
+    BROKEN = "broken"
+    LOCKED = "locked"
+    SLOW = "slow"
+    COLLIDED = "collided"
+    FULL = "full"
+
+
+_BY_ERROR: dict[type[Exception], Fault] = {
+    errors.DeadlockDetected: Fault.COLLIDED,
+    errors.SerializationFailure: Fault.COLLIDED,
+    errors.LockNotAvailable: Fault.LOCKED,
+    errors.QueryCanceled: Fault.SLOW,
+    errors.TransactionTimeout: Fault.SLOW,
+    errors.IdleInTransactionSessionTimeout: Fault.SLOW,
+    errors.TooManyConnections: Fault.BUSY,
+    errors.DiskFull: Fault.FULL,
+    errors.ReadOnlySqlTransaction: Fault.UNREACHABLE,
+    errors.CannotConnectNow: Fault.UNREACHABLE,
+    errors.AdminShutdown: Fault.BROKEN,
+    errors.CrashShutdown: Fault.BROKEN,
+}
+
+
+def passing_fault(error: BaseException) -> Fault | None:
+    """What is in the way for now; None for an error that the same request would meet again."""
     if isinstance(error, PoolTimeout):
-        return True
+        return Fault.BUSY
     if not isinstance(error, DBAPIError):
-        return False
+        return None
     cause = error.orig
-    # Without an SQLSTATE the server never answered: it could not be reached, or went away in between.
+    known = next((fault for kind, fault in _BY_ERROR.items() if isinstance(cause, kind)), None)
+    if known is not None:
+        return known
+    if error.connection_invalidated:
+        return Fault.BROKEN
+    # Without an SQLSTATE the server never answered: it could not be reached.
     unreachable = isinstance(cause, errors.OperationalError) and cause.sqlstate is None
-    return error.connection_invalidated or unreachable or isinstance(cause, _PASSING)
+    return Fault.UNREACHABLE if unreachable else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from alembic import command
 from alembic.config import Config
@@ -90,8 +92,7 @@ def take_lock(connection: Connection, *, shared: bool = False) -> None:
 
 def upgrade_on(connection: Connection, revision: str = "head") -> None:
     """The same on a connection that holds the lock."""
-    configuration = _configuration(connection)
-    newer = [each for each in _current(connection) if not _knows(configuration, each)]
+    newer = sorted(revisions_of(connection) - known_revisions().known)
     connection.rollback()
     if newer:
         raise MigrationFailed(
@@ -99,12 +100,12 @@ def upgrade_on(connection: Connection, revision: str = "head") -> None:
             "way back but a backup; this release's `serve` and `worker` still work on the schema of the next one"
         )
     try:
-        command.upgrade(configuration, revision)
+        command.upgrade(_configuration(connection), revision)
     except OperationalError as error:
         connection.rollback()
         if not isinstance(error.orig, _GAVE_UP):
             raise
-        at = ", ".join(_current(connection)) or "nothing"
+        at = ", ".join(sorted(revisions_of(connection))) or "nothing"
         raise MigrationBlocked(
             f"a migration after schema {at} gave up ({_first_line(error.orig)}) and changed nothing; "
             f"run it again, or let it try for longer with --wait. {_in_the_way(connection)}"
@@ -123,32 +124,41 @@ def check(database_url: str) -> None:
 
 def is_current(connection: Connection) -> bool:
     """Whether the database has exactly the schema of this release."""
-    heads = ScriptDirectory.from_config(_configuration(connection)).get_heads()
-    return set(_current(connection)) == set(heads)
+    return revisions_of(connection) == known_revisions().heads
 
 
-def is_fit(connection: Connection) -> bool:
-    """Whether this release works on the database: its own schema, or a newer one.
-
-    While a new release is being rolled out, the code of before goes on working on the schema of after; a schema that
-    is not known here can only be newer.
-    """
-    configuration = _configuration(connection)
-    heads = set(ScriptDirectory.from_config(configuration).get_heads())
-    current = _current(connection)
-    return bool(current) and all(each in heads or not _knows(configuration, each) for each in current)
-
-
-def knows(connection: Connection, revision: str) -> bool:
+def knows(revision: str) -> bool:
     """Whether this release has that migration."""
-    return _knows(_configuration(connection), revision)
+    return revision in known_revisions().known
 
 
 def require_current(database_url: str) -> None:
     """Raise DatabaseUnavailable unless the database can be reached and has exactly the schema of this release."""
-    with _connected(database_url) as connection:
+    with connected(database_url) as connection:
         if not is_current(connection):
             raise DatabaseUnavailable("the schema is not this release's; run: truerun-server migrate")
+
+
+def revisions_of(connection: Connection) -> frozenset[str]:
+    """The revision of the database's schema; empty when it has none, several only if migrations went astray."""
+    return frozenset(MigrationContext.configure(connection).get_current_heads())
+
+
+class Revisions(NamedTuple):
+    """The schemas that a release knows: every one, and the newest."""
+
+    known: frozenset[str]
+    heads: frozenset[str]
+
+
+@functools.cache
+def known_revisions() -> Revisions:
+    """Those of this release."""
+    script = ScriptDirectory(str(migrations_dir()))
+    return Revisions(
+        known=frozenset(each.revision for each in script.walk_revisions()),
+        heads=frozenset(script.get_heads()),
+    )
 
 
 def migrations_dir() -> Path:
@@ -179,16 +189,6 @@ def _configuration(connection: Connection) -> Config:
     config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
-
-
-def _current(connection: Connection) -> tuple[str, ...]:
-    return MigrationContext.configure(connection).get_current_heads()
-
-
-def _knows(configuration: Config, revision: str) -> bool:
-    return any(
-        each.revision == revision for each in ScriptDirectory.from_config(configuration).walk_revisions()
-    )
 
 
 def _in_the_way(connection: Connection) -> str:

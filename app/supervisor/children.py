@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 # How long a child may take to finish what it has in hand before it is killed.
-STOP_SECONDS = 20
+STOP_SECONDS = 12
 
 
 class ServiceFailed(RuntimeError):

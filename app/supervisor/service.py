@@ -15,7 +15,8 @@ from types import FrameType
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from app.db import make_engine, migrate, session_factory
+from app.db import make_engine, make_probe, migrate, session_factory
+from app.db.readiness import readiness
 from app.domain.access import Role
 from app.embedded import EmbeddedPostgres, default_data_dir, embedded_postgres
 from app.services.tokens import authenticate, ensure_local_admin
@@ -80,6 +81,7 @@ def running_service(settings: Settings) -> Iterator[RunningService]:
             postgres = parts.enter_context(embedded_postgres(settings.data_dir or default_data_dir()))
             url = postgres.url()
         migrate.upgrade(url)
+        _check_durability(url, waived=settings.durability == "waived")
         token = _admin_token(url, database_is_ours=postgres is not None)
 
         try:
@@ -131,6 +133,15 @@ def _environ(settings: Settings, *, port: int) -> dict[str, str]:
     given = settings.model_dump(mode="json", exclude_none=True, exclude={"database_url"}) | {"port": port}
     environ = {f"TRUERUN_{name.upper()}": str(value) for name, value in given.items()}
     return environ | {"DATABASE_URL": settings.database_url or ""}
+
+
+def _check_durability(database_url: str, *, waived: bool) -> None:
+    """Say at once what /readyz would say for ever."""
+    probe = make_probe(database_url, seconds=10)
+    with session_factory(probe).begin() as session:
+        found = readiness(session, durability_waived=waived)
+    if found.problems:
+        raise ServiceFailed(f"this Postgres cannot be used: {'; '.join(found.problems)}")
 
 
 def _admin_token(database_url: str, *, database_is_ours: bool) -> str:

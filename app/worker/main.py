@@ -12,7 +12,7 @@ from types import FrameType
 
 import structlog
 
-from app.db import make_engine, session_factory
+from app.db import Timeouts, make_engine, session_factory
 from app.worker.loop import Worker
 from app.worker.sinks import SINKS, Sink
 
@@ -30,7 +30,7 @@ def run(database_url: str, *, stop: threading.Event | None = None, sinks: Mappin
         stop: For whoever runs the worker in a thread; signals reach only the main thread.
         sinks: By kind.
     """
-    engine = make_engine(database_url, pool_size=2, max_overflow=0, lock_timeout_ms=5_000)
+    engine = make_engine(database_url, pool_size=2, timeouts=Timeouts(lock=5.0))
     worker = Worker(sessions=session_factory(engine), sinks=sinks, random=random.random)
     ended = threading.Event() if stop is None else stop
     thread = threading.Thread(

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.db import make_engine, session_factory
@@ -87,16 +88,23 @@ def ok(response: httpx.Response) -> Any:
 
 
 @contextmanager
-def an_admin(database_url: str) -> Iterator[Caller]:
-    """The application over that database, asked by an admin."""
-    app = create_app(Settings(database_url=database_url))
+def an_admin(database_url: str, **settings: Any) -> Iterator[Caller]:
+    """The application over that database, asked by an admin; the tests' Postgres promises nothing, so nor does it."""
+    app = create_app(Settings(**{"database_url": database_url, "durability": "waived", **settings}))
     with app.state.sessions.begin() as session:
         token = ensure_local_admin(session, now=NOW, new_id=uuid4)
+    with a_caller(app) as nobody:
+        yield nobody.with_token(token)
+
+
+@contextmanager
+def a_caller(app: FastAPI) -> Iterator[Caller]:
+    """The application, asked by nobody in particular."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 4000))
     with start_blocking_portal() as portal:
         client = httpx.AsyncClient(transport=transport, base_url="http://truerun.test")
         try:
-            yield Caller(portal, client, token)
+            yield Caller(portal, client, None)
         finally:
             portal.call(client.aclose)
             app.state.engine.dispose()

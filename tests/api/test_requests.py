@@ -126,7 +126,7 @@ def test_health_ready_and_metrics_are_open_to_this_machine(admin: Caller) -> Non
     metrics = nobody.send("GET", "/metrics")
 
     assert nobody.get("/healthz") == {"status": "ok"}
-    assert nobody.get("/readyz") == {"status": "ready", "problems": []}
+    assert nobody.get("/readyz")["status"] == "ready"
     assert metrics.status_code == 200
     assert "truerun_outbox_owed" in metrics.text
     assert "truerun_http_requests_total" in metrics.text
@@ -134,7 +134,7 @@ def test_health_ready_and_metrics_are_open_to_this_machine(admin: Caller) -> Non
 
 
 def test_a_database_behind_this_release_is_not_ready(admin: Caller, database_url: str) -> None:
-    execute(database_url, "UPDATE alembic_version SET version_num = 'older'")
+    execute(database_url, "DELETE FROM alembic_version")
 
     response = admin.send("GET", "/readyz")
 

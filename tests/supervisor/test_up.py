@@ -107,7 +107,7 @@ def test_a_taken_port_means_the_next_one_and_a_token_that_fails_a_new_one(
 def test_it_uses_the_postgres_it_is_given_and_stops_when_the_terminal_closes(
     up: Callable[..., Up], empty_database_url: str
 ) -> None:
-    service = up(DATABASE_URL=empty_database_url).ready()
+    service = up(DATABASE_URL=empty_database_url, TRUERUN_DURABILITY="waived").ready()
     everything = service.everything()
 
     assert get(service.url, "/readyz") == 200

@@ -37,7 +37,7 @@ def load(database_url: str, file: BinaryIO, *, say: Callable[[str], None]) -> Co
     """
     reader = Reader(file)
     with told(), migrate.connected(database_url) as connection:
-        if not migrate.knows(connection, reader.header.schema):
+        if not migrate.knows(reader.header.schema):
             raise BackupFailed(
                 f"the backup has schema {reader.header.schema}, which this release does not know: a newer one made it. "
                 f"Restore it with release {reader.header.release} or a later one"

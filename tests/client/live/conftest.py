@@ -41,7 +41,7 @@ def live(
         token = tokens.ensure_local_admin(session, now=datetime.now(UTC), new_id=uuid4)
     engine.dispose()
     config = uvicorn.Config(
-        create_app(Settings(database_url=database_url)),
+        create_app(Settings(database_url=database_url, durability="waived")),
         host="127.0.0.1",
         port=0,
         log_level="error",
