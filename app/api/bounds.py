@@ -123,7 +123,9 @@ _ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def _credential(scope: Scope) -> bytes:
-    return next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    """The secret as it is looked up: however the word before it is written, it is the same token."""
+    given: bytes = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    return given.partition(b" ")[2].strip()
 
 
 def _rate_headers(buckets: Buckets, allowance: Allowance) -> dict[str, str]:

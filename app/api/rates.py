@@ -37,8 +37,8 @@ class Allowance:
 class Buckets:
     """One bucket for each key, refilled with time; the ones not used for longest are forgotten when there are many.
 
-    A forgotten bucket is a full one, so whoever wants to profit has to fill the table with other keys first; for tokens
-    these must be good ones.
+    A forgotten bucket is a full one, so whoever wants to profit has to fill the table with other keys first; with made
+    up tokens the limit on those stops him long before.
 
     Args:
         most: How many are remembered: some 200 bytes each.
@@ -125,9 +125,9 @@ class Rates:
 _MOST_GOOD = 20_000
 
 
-def digest_of(authorization: bytes) -> bytes:
+def digest_of(secret: bytes) -> bytes:
     """What stands for the credential in memory: never the secret itself."""
-    return hashlib.sha256(authorization).digest()
+    return hashlib.sha256(secret).digest()
 
 
 def address_of(client: tuple[str, int] | None) -> str:

@@ -1,0 +1,82 @@
+"""Connections that give up, and that can be cut."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from sqlalchemy import Engine, text
+
+from app.db import Timeouts, drop_connections, make_engine
+from app.db.faults import DatabaseError, Fault, passing_fault
+
+
+def fault_of(engine: Engine, *statements: str, idle_seconds: float = 0.0) -> Fault | None:
+    """What stops these statements of one transaction; None when nothing does."""
+    try:
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+                time.sleep(idle_seconds)
+    except DatabaseError as error:
+        return passing_fault(error)
+    finally:
+        engine.dispose()
+    return None
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "statements", "idle_seconds"),
+    [
+        pytest.param(Timeouts(statement=0.2), ["SELECT pg_sleep(30)"], 0.0, id="a long statement"),
+        pytest.param(Timeouts(idle_transaction=0.2), ["SELECT 1", "SELECT 1"], 0.6, id="an idle transaction"),
+        pytest.param(
+            Timeouts(transaction=0.3), ["SELECT pg_sleep(0.2)"] * 20, 0.0, id="many short statements"
+        ),
+    ],
+)
+def test_what_lasts_too_long_is_ended_and_counts_as_slow(
+    database_url: str, timeouts: Timeouts, statements: list[str], idle_seconds: float
+) -> None:
+    ended = fault_of(make_engine(database_url, timeouts=timeouts), *statements, idle_seconds=idle_seconds)
+    patient = fault_of(make_engine(database_url), *statements[1:], idle_seconds=idle_seconds)
+
+    assert (ended, patient) == (Fault.SLOW, None)
+
+
+def test_cut_connections_end_who_waits_and_leave_who_rests(database_url: str) -> None:
+    engine = make_engine(database_url)
+    resting = engine.connect()
+    resting.close()
+    ended: list[Fault | None] = []
+    began = threading.Event()
+
+    def wait() -> None:
+        try:
+            with engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+                began.set()
+                connection.execute(text("SELECT pg_sleep(600)"))
+        except DatabaseError as error:
+            ended.append(passing_fault(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    began.wait(10)
+
+    cut = drop_connections(engine)
+    thread.join(10)
+    engine.dispose()
+
+    assert (cut, ended, thread.is_alive()) == (1, [Fault.BROKEN], False)
+
+
+def test_an_error_of_the_database_does_not_show_the_values(database_url: str) -> None:
+    engine = make_engine(database_url)
+
+    with engine.connect() as connection, pytest.raises(DatabaseError) as caught:
+        connection.execute(text("SELECT 1 / :zero, :secret"), {"zero": 0, "secret": "very-secret"})
+    engine.dispose()
+
+    assert "very-secret" not in str(caught.value)
