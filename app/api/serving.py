@@ -120,8 +120,8 @@ class _BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._cancel_timer()
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MAX_HEAD_BYTES:
+        if self._head_size() > MAX_HEAD_BYTES:
+            # The parser makes it one of its own errors, and `send_400_response` answers.
             raise _HeadTooLarge
         super().on_headers_complete()
 
@@ -132,11 +132,14 @@ class _BoundedConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  it is what uvicorn would say
         self._is_in_head = False
-        head = len(self.url) + sum(len(name) + len(value) for name, value in self.headers or ())
-        if head > MAX_HEAD_BYTES:
+        if self._head_size() > MAX_HEAD_BYTES:
             self._refuse_head()
         else:
             self._refuse(HTTPStatus.BAD_REQUEST, "this is not HTTP that the service reads")
+
+    def _head_size(self) -> int:
+        """Bytes of what has been parsed of the head: a header has four beyond its name and value."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers or ())
 
     def _refuse_head(self) -> None:
         self._refuse(
