@@ -117,7 +117,7 @@ def _first_line(error: Exception) -> str:
 
 _AGAIN = "nothing was stored, send the same request again"
 _UNKNOWN = "whether this was stored is not known, send the same request again"
-_FAULTS = {
+_FAULTS: dict[Fault, tuple[int | None, str]] = {
     Fault.BUSY: (1, f"the database has no connection free; {_AGAIN}"),
     Fault.UNREACHABLE: (5, f"the database cannot be reached or takes no writes; {_AGAIN}"),
     Fault.BROKEN: (
@@ -125,7 +125,8 @@ _FAULTS = {
         f"the connection to the database was lost at work; {_UNKNOWN}",
     ),
     Fault.LOCKED: (1, f"another request holds for long what this one needs; {_AGAIN}"),
-    Fault.SLOW: (5, f"the database took too long; {_AGAIN}, or ask for less"),
+    # Without Retry-After: it is this request that takes so long, and its sender may go on with others.
+    Fault.SLOW: (None, f"the database took too long; {_AGAIN}, or ask for less"),
     Fault.COLLIDED: (1, f"this request and another got in each other's way; {_AGAIN}"),
     Fault.FULL: (30, f"the database's disk is full; {_AGAIN} when there is room"),
 }
@@ -134,9 +135,8 @@ _FAULTS = {
 def _failure(request_id: str, fault: Fault | None) -> ASGIApp:
     if fault is not None:
         seconds, detail = _FAULTS[fault]
-        return problem_response(
-            request_id, HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(seconds)}
-        )
+        headers = {} if seconds is None else {"Retry-After": str(seconds)}
+        return problem_response(request_id, HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
     return problem_response(
         request_id,
         HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -118,7 +118,8 @@ def test_what_passes_by_itself_is_a_503_with_its_own_words_and_nothing_is_stored
     response = post(admin, run_id)
 
     assert response.status_code == 503, response.text
-    assert int(response.headers["retry-after"]) >= 1
+    # What is slow by itself would be slow again: its sender shall not hold back what comes after it.
+    assert ("retry-after" in response.headers) == (state != "57014")
     assert said in response.json()["detail"]
     assert "nothing was stored" in response.json()["detail"]
     assert admin.get(f"/runs/{run_id}/evaluations")["items"] == []
