@@ -120,7 +120,7 @@ def worker(lifeline: Lifeline = None) -> None:
         from app.worker.main import run
 
         logs.configure(level=settings.log_level, style=settings.log_format)
-        run(settings.database_url or "")
+        run(settings.database_url or "", metrics_address=settings.worker_metrics)
 
 
 @cli.command()

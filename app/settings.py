@@ -17,6 +17,13 @@ def _libpq_address(url: str) -> str:
     return f"postgresql://{rest}"
 
 
+def _host_and_port(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("must be host:port, such as 127.0.0.1:8751")
+    return address
+
+
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
@@ -99,6 +106,10 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         default="127.0.0.1",
         description="Addresses or networks, by commas, of the proxies whose X-Forwarded-For is believed.",
+    )
+    worker_metrics: Annotated[str, AfterValidator(_host_and_port)] | None = Field(
+        default=None,
+        description="`host:port` at which the worker answers Prometheus, without a token; not set: nowhere.",
     )
     stop_seconds: float = Field(
         default=7.0,

@@ -15,6 +15,7 @@ from app.db import Session, SessionFactory, outbox
 from app.db.outbox import ClaimedMessage
 from app.services.rejudge import rejudge_batch
 from app.worker.backoff import delay_before_retry, is_given_up
+from app.worker.metrics import WorkerMetrics
 from app.worker.sinks import Sink
 
 _log = structlog.get_logger("truerun.worker")
@@ -49,6 +50,7 @@ class Worker:
     sinks: Mapping[str, Sink]
     random: Callable[[], float]
     pace: Pace = field(default_factory=Pace)
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     _claimed: deque[ClaimedMessage] = field(default_factory=deque)
     _claimed_until: float = 0.0
     _in_hand: ClaimedMessage | None = None
@@ -88,14 +90,16 @@ class Worker:
         except Exception as error:  # noqa: BLE001  the door: nothing that fails in here may end the worker
             return self._survive(error)
         self._failures = 0
+        self.metrics.last_step.set_to_current_time()
         return pause
 
     def _survive(self, error: Exception) -> float:
         message, self._in_hand = self._in_hand, None
         if message is not None:
-            self._settlement = _failed(message, error, jitter=self.random())
+            self._settlement = self._failed(message, error)
             return 0.0
         self._failures += 1
+        self.metrics.stumbled.inc()
         pause = delay_before_retry(self._failures, jitter=self.random()).total_seconds()
         _log.warning("worker_step_failed", error=_said(error), failures=self._failures, pause_seconds=pause)
         return min(pause, 10.0)
@@ -114,6 +118,7 @@ class Worker:
         with self.sessions.begin() as session:
             judged = rejudge_batch(session, now=datetime.now(UTC), limit=self.pace.rejudged_at_once)
         if judged:
+            self.metrics.judged.inc(judged)
             _log.info("judged_again", evaluations=judged)
         return judged
 
@@ -135,11 +140,12 @@ class Worker:
             self._settlement = _given_back(message)
         elif is_given_up(message.attempts - 1):
             # It was claimed so often and nobody ever said what became of it: it takes its worker down with it.
-            self._settlement = _buried(message, "no worker survived delivering it")
+            self._settlement = self._buried(message, "no worker survived delivering it")
         else:
             self._in_hand = message
             self.sinks[message.kind].deliver(message)
             self._in_hand = None
+            self.metrics.delivered.labels(message.kind).inc()
             self._settlement = _delivered(message)
         self._settle()
 
@@ -150,6 +156,23 @@ class Worker:
             self._settle()
         return 0.0
 
+    def _failed(self, message: ClaimedMessage, error: Exception) -> Callable[[Session], bool]:
+        """Try again later, or bury what has failed often enough."""
+        said = _said(error)
+        self.metrics.failed.labels(message.kind).inc()
+        if is_given_up(message.attempts):
+            return self._buried(message, said)
+        delay = delay_before_retry(message.attempts, jitter=self.random())
+        _log.warning(
+            "delivery_failed", **_named(message), error=said, retry_in_seconds=round(delay.total_seconds(), 1)
+        )
+        return lambda session: outbox.postpone(session, message, delay=delay, error=said)
+
+    def _buried(self, message: ClaimedMessage, error: str) -> Callable[[Session], bool]:
+        self.metrics.buried.labels(message.kind).inc()
+        _log.error("message_buried", **_named(message), error=error)
+        return lambda session: outbox.bury(session, message, error=error)
+
 
 def _delivered(message: ClaimedMessage) -> Callable[[Session], bool]:
     return lambda session: outbox.mark_delivered(session, message)
@@ -157,23 +180,6 @@ def _delivered(message: ClaimedMessage) -> Callable[[Session], bool]:
 
 def _given_back(message: ClaimedMessage) -> Callable[[Session], bool]:
     return lambda session: outbox.release(session, message)
-
-
-def _buried(message: ClaimedMessage, error: str) -> Callable[[Session], bool]:
-    _log.error("message_buried", **_named(message), error=error)
-    return lambda session: outbox.bury(session, message, error=error)
-
-
-def _failed(message: ClaimedMessage, error: Exception, *, jitter: float) -> Callable[[Session], bool]:
-    """Try again later, or bury what has failed often enough."""
-    said = _said(error)
-    if is_given_up(message.attempts):
-        return _buried(message, said)
-    delay = delay_before_retry(message.attempts, jitter=jitter)
-    _log.warning(
-        "delivery_failed", **_named(message), error=said, retry_in_seconds=round(delay.total_seconds(), 1)
-    )
-    return lambda session: outbox.postpone(session, message, delay=delay, error=said)
 
 
 def _named(message: ClaimedMessage) -> dict[str, object]:

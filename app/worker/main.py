@@ -20,7 +20,13 @@ _log = structlog.get_logger("truerun.worker")
 _GRACE_SECONDS = 1.5
 
 
-def run(database_url: str, *, stop: threading.Event | None = None, sinks: Mapping[str, Sink] = SINKS) -> None:
+def run(
+    database_url: str,
+    *,
+    stop: threading.Event | None = None,
+    sinks: Mapping[str, Sink] = SINKS,
+    metrics_address: str | None = None,
+) -> None:
     """Work until SIGTERM or SIGINT, or until `stop` is set.
 
     A delivery that does not come to an end within the grace time is left behind; its lease runs out and another
@@ -29,9 +35,12 @@ def run(database_url: str, *, stop: threading.Event | None = None, sinks: Mappin
     Args:
         stop: For whoever runs the worker in a thread; signals reach only the main thread.
         sinks: By kind.
+        metrics_address: `host:port` at which Prometheus is answered; None for nowhere.
     """
     engine = make_engine(database_url, pool_size=2, timeouts=Timeouts(lock=5.0))
     worker = Worker(sessions=session_factory(engine), sinks=sinks, random=random.random)
+    if metrics_address is not None:
+        worker.metrics.serve(metrics_address)
     ended = threading.Event() if stop is None else stop
     thread = threading.Thread(
         target=worker.run, args=(ended.is_set, ended.wait), name="truerun-worker", daemon=True
