@@ -416,6 +416,18 @@ leaderboard_row = Table(
         "evaluation_id",
         postgresql_where=text("eligible"),
     ),
+    # Few rows, and they are asked for beside the others.
+    Index(
+        "ix_leaderboard_row_ineligible",
+        "project_id",
+        "suite_id",
+        "stage",
+        "cell",
+        "sort_class",
+        "sort_key",
+        "evaluation_id",
+        postgresql_where=text("NOT eligible"),
+    ),
 )
 
 alert = Table(

@@ -142,6 +142,25 @@ def test_what_does_not_count_is_shown_on_request_with_the_reason_and_without_a_r
     assert {item.gate for item in shown if item.run_key == "invalid"} == {"closed"}
 
 
+def test_pages_with_rows_that_do_not_count_follow_each_other_without_gap_or_repeat(
+    world: World, project: ProjectRow, suite_id: UUID
+) -> None:
+    for i in range(8):
+        run = a_run(world, f"run-{i}", tags=("t",))
+        posted(world, run.run_id, {**GOOD, "hard": 0.4 + i / 10})
+        if i % 3 == 1:
+            world.run(marking_run(run.run_id, reason="leaked"))
+    whole = board(world, project.id, suite_id, ineligible=True)
+
+    pages, after = [], None
+    while page := board(world, project.id, suite_id, ineligible=True, limit=3, after=after, tags=("t",)):
+        pages += page
+        after = page[-1].after
+
+    assert pages == whole
+    assert [item.rank for item in pages] == [1, None, 2, 3, None, 4, 5, None]
+
+
 def test_a_row_names_the_group_that_got_worst_against_the_champion(
     world: World, project: ProjectRow, suite_id: UUID
 ) -> None:
