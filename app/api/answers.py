@@ -289,48 +289,6 @@ class EventAnswer(Answer):
     created_at: datetime
 
 
-class BoardChampionAnswer(Answer):
-    evaluation: UUID
-    run: str
-    value: Number | None
-
-
-class WorstAnswer(Answer):
-    group: str
-    worsening: Number | None
-
-
-class BoardItemAnswer(Answer):
-    rank: int | None
-    run: str
-    run_id: UUID
-    name: str
-    evaluation: UUID
-    value: Number
-    bound: str
-    n: int | None
-    change: Number | None
-    worst: WorstAnswer | None
-    gate: str
-    stale: bool
-    eligible: bool
-    reason: str | None
-    champion: bool
-    tags: list[str]
-    created_at: datetime
-
-
-class BoardAnswer(Answer):
-    suite: str
-    stage: str
-    metric: str
-    group: str
-    direction: str
-    champion: BoardChampionAnswer | None
-    items: list[BoardItemAnswer]
-    next_cursor: str | None
-
-
 class AlertAnswer(Answer):
     id: UUID
     kind: str

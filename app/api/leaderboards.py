@@ -7,43 +7,52 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Query
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import Response
 
-from app.api.answers import BoardAnswer, BoardChampionAnswer, BoardItemAnswer, WorstAnswer
+from app.api.board_answers import (
+    BoardAnswer,
+    BoardChampionAnswer,
+    BoardItemAnswer,
+    SeedBoardAnswer,
+    WorstAnswer,
+)
+from app.api.board_tables import board_table, seed_board_table
 from app.api.dependencies import ActorDep, Page, PageDep, SessionDep, a_text, a_whole, cursor_of
-from app.api.formats.csv_text import to_csv
-from app.api.formats.html_page import to_html
-from app.api.formats.markdown import to_markdown
-from app.api.formats.table import Table
+from app.api.formats.served import FORMATS, Format, served
 from app.api.numbers import Name
 from app.api.router import a_router
+from app.api.seed_boards import SeedBoardQuery, seed_board
 from app.api.texts import checked_text
 from app.db import Session, baselines, evaluations, leaderboards
 from app.db import runs as runs_db
 from app.db.leaderboards import BoardItem, Rows
+from app.db.seed_boards import BoardPlace
 from app.db.suites import SuiteRow
 from app.domain.comparison import worsening
 from app.domain.evaluations import OVERALL
 from app.domain.metrics import Metric, Pooling
-from app.domain.sentences import percent
-from app.domain.suites import Suite, cell_digest, find_metric, lead_metric, suite_from_document
+from app.domain.sentences import listed
+from app.domain.suites import (
+    TIER_PREFIX,
+    Suite,
+    cell_digest,
+    find_metric,
+    lead_metric,
+    suite_from_document,
+    tiers_of,
+)
 from app.errors import InvalidInput
 from app.services import suites
 
 router = a_router("leaderboards")
 _MACRO = "macro"
-_FORMATS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            "text/csv": {"schema": {"type": "string"}},
-            "text/markdown": {"schema": {"type": "string"}},
-            "text/html": {"schema": {"type": "string"}},
-        }
-    }
-}
 
 
-@router.get("/projects/{project}/suites/{suite}/leaderboard", response_model=BoardAnswer, responses=_FORMATS)
+@router.get(
+    "/projects/{project}/suites/{suite}/leaderboard",
+    response_model=BoardAnswer | SeedBoardAnswer,
+    responses=FORMATS,
+)
 def show_leaderboard(
     session: SessionDep,
     actor: ActorDep,
@@ -58,37 +67,42 @@ def show_leaderboard(
     stage: Name = "final",
     tags: Annotated[list[str], Query(description="Only runs that have all of these.")] = [],  # noqa: B006
     rows: Literal["runs", "evaluations"] = "runs",
+    seeds: Annotated[
+        Literal["mean"] | None, Query(description="One row per recipe: mean and deviation over its seeds.")
+    ] = None,
     ineligible: Annotated[
         bool, Query(description="Also invalid and archived rows, with the reason.")
     ] = False,
-    format: Literal["json", "csv", "md", "html"] = "json",  # noqa: A002  the name of the query parameter
-) -> BoardAnswer | Response:
+    format: Format = "json",  # noqa: A002  the name of the query parameter
+) -> BoardAnswer | SeedBoardAnswer | Response:
     """A suite's runs, best first; bounds behind exact values, what is not finite last.
 
-    `change` is the worsening against the champion: positive is worse, whatever the metric's direction.
+    `change` is the worsening against the champion: positive is worse, whatever the metric's direction. With
+    `seeds=mean` there is one row per recipe (configuration without seed, plus commit), ordered by the mean of its
+    runs' latest evaluations; `champion.basis` says whether changes are against the mean of the champion's recipe (three
+    seeds or more) or against its own value. A recipe with a seed that is not finite ranks behind every one without.
     """
     row = suites.show_suite(session, actor, project_key=project, suite_key=suite)
     board = _Board(session, row, checked_text(stage, "stage"))
     ranked = board.metric(metric)
     where = board.group(ranked, None if group is None else checked_text(group, "group"))
-    answer = board.answer(
-        ranked, where, page, Rows(rows), ineligible, [checked_text(tag, "tags") for tag in tags]
-    )
+    checked = [checked_text(tag, "tags") for tag in tags]
+    if seeds is not None:
+        if rows != "runs" or ineligible:
+            field = "ineligible" if ineligible else "rows"
+            raise InvalidInput(
+                "a mean is over each run's latest valid evaluation; leave this out", field=field
+            )
+        means = board.means(ranked, where, page, checked)
+        if format == "json":
+            return means
+        table = seed_board_table(means)
+        return served([table], format, title=table.title, next_cursor=means.next_cursor)
+    answer = board.answer(ranked, where, page, Rows(rows), ineligible, checked)
     if format == "json":
         return answer
-    table = _table(answer)
-    write, kind = {
-        "csv": (to_csv, "text/csv"),
-        "md": (to_markdown, "text/markdown"),
-        "html": (to_html, "text/html"),
-    }[format]
-    headers = {
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
-    }
-    if answer.next_cursor is not None:
-        headers["X-Next-Cursor"] = answer.next_cursor
-    return PlainTextResponse(write(table), media_type=kind, headers=headers)
+    table = board_table(answer)
+    return served([table], format, title=table.title, next_cursor=answer.next_cursor)
 
 
 class _Board:
@@ -120,8 +134,19 @@ class _Board:
         return found
 
     def group(self, metric: Metric, name: str | None) -> str:
-        """The group asked for; by default the overall, or the macro mean where no row has an overall."""
+        """The group asked for; by default the overall, or the macro mean where no row has an overall.
+
+        Raises:
+            InvalidInput: The suite has no such group, and no row has a number for it.
+        """
         if name is not None:
+            if not self._is_known(name) and not self._has_rows(metric, name):
+                there = listed(
+                    [OVERALL, _MACRO, *self._tiers(), *(group.name for group in self._suite.groups)], 8
+                )
+                raise InvalidInput(
+                    f"suite {self._row.key} has no group {name!r}; it has {there}", field="group"
+                )
             return name
         if metric.pooling is not Pooling.NONE or self._has_rows(metric, OVERALL):
             return OVERALL
@@ -142,6 +167,31 @@ class _Board:
             champion=champion,
             items=[_item(item, metric, champion) for item in shown],
             next_cursor=_cursor(shown[-1]) if len(items) > page.limit else None,
+        )
+
+    def means(self, metric: Metric, group: str, page: Page, tags: list[str]) -> SeedBoardAnswer:
+        place = BoardPlace(
+            project_id=self._row.project_id,
+            suite_id=self._row.id,
+            stage=self._stage,
+            cell=cell_digest(self._suite, metric.name, group) or b"",
+        )
+        query = SeedBoardQuery(
+            place=place,
+            suite=self._row.key,
+            metric=metric,
+            group=group,
+            champion=self._pointer.evaluation_id,
+            tags=tags,
+        )
+        return seed_board(self._session, query, page)
+
+    def _tiers(self) -> list[str]:
+        return [f"{TIER_PREFIX}{tier}" for tier in tiers_of(self._suite)]
+
+    def _is_known(self, group: str) -> bool:
+        return group in (OVERALL, _MACRO, *self._tiers()) or any(
+            member.name == group for member in self._suite.groups
         )
 
     def _has_rows(self, metric: Metric, group: str) -> bool:
@@ -232,47 +282,3 @@ def _change(metric: Metric, item: BoardItem, champion: BoardChampionAnswer | Non
     if not (math.isfinite(champion.value) and math.isfinite(item.value)):
         return None
     return worsening(metric, champion.value, item.value)
-
-
-_COLUMNS = (
-    "rank",
-    "run",
-    "name",
-    "value",
-    "change",
-    "worst group",
-    "worst change",
-    "gate",
-    "n",
-    "tags",
-    "note",
-)
-
-
-def _table(board: BoardAnswer) -> Table:
-    title = f"{board.suite}: {board.metric} {board.group}" + (
-        "" if board.stage == "final" else f" ({board.stage})"
-    )
-    return Table(
-        title=title,
-        columns=_COLUMNS,
-        rows=[
-            (
-                item.rank,
-                item.run,
-                item.name,
-                item.value
-                if item.bound == "exact"
-                else f"{'≥' if item.bound == 'at_least' else '≤'} {item.value!r}",
-                None if item.change is None else percent(item.change),
-                item.worst.group if item.worst else None,
-                percent(item.worst.worsening) if item.worst else None,
-                item.gate + (" (stale)" if item.stale else ""),
-                item.n,
-                ", ".join(item.tags),
-                "champion" if item.champion else item.reason,
-            )
-            for item in board.items
-        ],
-        numeric=frozenset({0, 3, 4, 6, 8}),
-    )

@@ -38,7 +38,7 @@ def recipe_digest(config: Mapping[str, Any], git_commit: str | None, volatile: I
     """
     patterns = (SEED_KEY, *volatile)
     kept = sorted(
-        (path, json.dumps(_plain(leaf), sort_keys=True)) for path, leaf in _leaves(config, "", patterns)
+        (path, json.dumps(plain(leaf), sort_keys=True)) for path, leaf in _leaves(config, "", patterns)
     )
     content = json.dumps([kept, git_commit])
     return hashlib.blake2b(content.encode(), digest_size=16).digest()
@@ -67,16 +67,16 @@ def _without(value: Any, patterns: tuple[str, ...]) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
-    """A leaf as strict JSON that is the same for equal values."""
+def plain(value: Any) -> Any:
+    """A leaf of a config as strict JSON that is the same for equal values: 1 and 1.0, but not 1 and true."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return repr(value)
         return int(value) if value.is_integer() else value
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if value is None or isinstance(value, bool | int | str):
         return value
     return str(value)

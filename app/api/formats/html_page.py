@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from app.api.formats.table import Cell, Table, visible
@@ -19,17 +20,29 @@ th { text-align: left; }
 
 def to_html(table: Table) -> str:
     """The table as a complete HTML document."""
+    return to_html_page(table.title, [table])
+
+
+def to_html_page(title: str, tables: Sequence[Table]) -> str:
+    """Several tables as one; a table that is called otherwise than the page gets a heading of its own."""
+    shown = escape(visible(title))
+    content = "".join(
+        ("" if table.title == title else f"<h2>{escape(visible(table.title))}</h2>\n") + _table(table)
+        for table in tables
+    )
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{shown}</title>\n'
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{shown}</h1>\n{content}</body>\n</html>\n"
+    )
+
+
+def _table(table: Table) -> str:
     head = "".join(_element("th", column, i in table.numeric) for i, column in enumerate(table.columns))
     rows = "".join(
         "<tr>" + "".join(_element("td", cell, i in table.numeric) for i, cell in enumerate(row)) + "</tr>\n"
         for row in table.rows
     )
-    title = escape(visible(table.title))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<table>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</body>\n</html>\n"
-    )
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
 
 
 def _element(tag: str, cell: Cell, is_number: bool) -> str:
