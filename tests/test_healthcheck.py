@@ -59,7 +59,7 @@ def test_where_nobody_answers_nothing_is_healthy(capsys: pytest.CaptureFixture[s
 def test_its_defaults_are_those_of_the_service() -> None:
     fields = Settings.model_fields
 
-    assert (healthcheck.HOST, healthcheck.PORT) == (fields["host"].default, str(fields["port"].default))
+    assert (fields["host"].default, str(fields["port"].default)) == (healthcheck.HOST, healthcheck.PORT)
 
 
 def test_it_stays_light_since_engines_ask_every_few_seconds() -> None:
