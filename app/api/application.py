@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from app.api import (
     alerts,
     baselines,
+    compare,
     evaluations,
     exchange,
     health,
@@ -55,6 +56,7 @@ def build(*, version: str, lifespan: Callable[[FastAPI], AbstractAsyncContextMan
         policies,
         baselines,
         leaderboards,
+        compare,
         alerts,
     ):
         app.include_router(module.router, prefix=_PREFIX)

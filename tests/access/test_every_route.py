@@ -86,6 +86,11 @@ ROUTES: dict[tuple[str, str], tuple[Action | str, dict[str, Any] | None, Any]] =
         {"kind": "bootstrap", "evaluation": "{evaluation_id}", "expected_version": 99, "reason": "first"},
     ),
     ("GET", "/api/v1/projects/{project}/suites/{suite}/leaderboard"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/projects/{project}/compare"): (
+        Action.PROJECT_READ,
+        {"runs": "{run_key},{second_run}"},
+        None,
+    ),
     ("GET", "/api/v1/projects/{project}/alerts"): (Action.PROJECT_READ, None, None),
     ("PATCH", "/api/v1/alerts/{alert_id}"): (Action.ALERT_CHANGE, None, {"state": "acknowledged"}),
 }
@@ -118,6 +123,7 @@ def make_entities(admin: Caller, project: str) -> Entities:
         f"/projects/{project}/policy", {"rule": [{"metric": "mse", "overall": True, "max": 0.01}]}
     )  # so that an alert opens
     run_id = admin.put(f"/projects/{project}/runs/run-1", {"attempt_id": str(uuid4())})["run_id"]
+    admin.put(f"/projects/{project}/runs/run-0", {"attempt_id": str(uuid4())})
     evaluation_id = str(uuid4())
     admin.put(f"/runs/{run_id}/evaluations/{evaluation_id}", a_post())
     token_id = admin.post("/tokens", {"project": project, "role": "viewer", "label": "spare"})["id"]
@@ -127,6 +133,7 @@ def make_entities(admin: Caller, project: str) -> Entities:
         {
             "project": project,
             "run_key": "run-1",
+            "second_run": "run-0",
             "run_id": run_id,
             "evaluation_id": evaluation_id,
             "suite": "val",
