@@ -16,7 +16,8 @@ from app.api.compare_answers import (
 from app.api.formats.table import Cell, Table
 from app.domain.sentences import number, percent
 
-ABSENT = "–"
+# Of a key that a configuration has not; of a number that a run has not.
+ABSENT, NOTHING = "(absent)", "–"
 _WHY = {
     "incomparable": "not comparable",
     "no_baseline_value": "nothing to compare with",
@@ -78,14 +79,14 @@ def _runs(answer: CompareAnswer) -> Table:
     return Table(
         title=f"{answer.project}: {len(answer.runs)} runs beside each other",
         columns=("", *(run.run for run in answer.runs)),
-        rows=[(name, *(ABSENT if cell is None else cell for cell in cells)) for name, cells in facts],
+        rows=[(name, *(NOTHING if cell is None else cell for cell in cells)) for name, cells in facts],
     )
 
 
 def _suite(suite: ComparedSuiteAnswer, keys: list[str]) -> Table:
     stage = "" if suite.stage == "final" else f" ({suite.stage})"
     gates = [
-        ABSENT
+        NOTHING
         if (one := suite.evaluations.get(key)) is None
         else one.gate + (" (stale)" if one.stale else "") + (", champion" if one.champion else "")
         for key in keys
@@ -107,7 +108,7 @@ def _because(suite: ComparedSuiteAnswer) -> str:
 def _shown(row: ComparedRowAnswer, key: str) -> str:
     cell = row.cells.get(key)
     if cell is None:
-        return ABSENT
+        return NOTHING
     words = [_value(cell), _change(cell), "" if cell.mark is None else f"({cell.mark})"]
     return " ".join(filter(None, words))
 
@@ -130,14 +131,20 @@ def _entry_cells(entry: EntryAnswer, keys: list[str]) -> tuple[Cell, ...]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A value as JSON, but text that nobody can take for anything else as it is."""
+    if isinstance(value, str) and value not in ("", ABSENT):
+        try:
+            json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _sheet(answer: CompareAnswer, keys: list[str]) -> Iterator[tuple[Cell, ...]]:
     nothing = ("",) * len(keys)
     for name in ("name", "status", "validity", "seed", "git_commit", "git_dirty", "recipe"):
-        of_runs = {run.run: getattr(run, name) for run in answer.runs}
-        yield "run", "", "", "", name, *(_cell(of_runs, key) for key in keys), *nothing
+        facts = [getattr(run, name) for run in answer.runs]
+        yield "run", "", "", "", name, *(None if fact is None else str(fact) for fact in facts), *nothing
     for section, found in (
         ("config", [*answer.config.different, *answer.seeds, *(answer.config.same or [])]),
         ("environment", [*answer.environment.different, *(answer.environment.same or [])]),

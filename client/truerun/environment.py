@@ -1,4 +1,8 @@
-"""What is noted of the machine: this list, and never environment variables, arguments or output."""
+"""What is noted of the machine: this list, and never arguments, output or other environment variables.
+
+Two environment variables are on it, since they decide whether a run can be repeated: PYTHONHASHSEED and
+CUBLAS_WORKSPACE_CONFIG.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,11 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 def environment_of_machine() -> dict[str, Any]:
-    """Hostname, versions and GPUs; what is not known is left out. Imports nothing and wakes no device."""
+    """Hostname, versions, GPUs and determinism; what is not known is left out. Imports nothing and wakes no device."""
     found: dict[str, Any] = {"hostname": socket.gethostname(), "python": platform.python_version()}
     torch = sys.modules.get("torch")
+    found["numpy"] = _text(getattr(sys.modules.get("numpy"), "__version__", None))
+    found["determinism"] = determinism(torch) or None
     if torch is not None:
         found["torch"] = _text(getattr(torch, "__version__", None))
         found["cuda"] = _text(getattr(getattr(torch, "version", None), "cuda", None))
@@ -26,6 +32,56 @@ def environment_of_machine() -> dict[str, Any]:
         found["gpu"] = names[0]
         found["gpu_count"] = len(names)
     return {key: value for key, value in found.items() if value is not None}
+
+
+def determinism(torch: Any) -> dict[str, Any]:
+    """What decides whether the same seed gives the same numbers, as it stands when the run begins.
+
+    Args:
+        torch: The module, if the training has imported it.
+    """
+    found: dict[str, Any] = {
+        name.lower(): value[:64]
+        for name in ("PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG")
+        if (value := os.environ.get(name))
+    }
+    has_newer = _read(torch, "backends.cuda.matmul.fp32_precision") is not None
+    for name, path in {**_FLAGS, **(_NEWER if has_newer else _OLDER)}.items():
+        value = _read(torch, path)
+        if value is not None:
+            found[name] = value if isinstance(value, bool) else str(value)[:64]
+    return found
+
+
+# Where torch keeps each flag. Since 2.9 there are two interfaces to TF32, and to ask the older one warns, or raises
+# where the newer one has been used; the newer one never does.
+_FLAGS = {
+    "deterministic_algorithms": "are_deterministic_algorithms_enabled",
+    "deterministic_warn_only": "is_deterministic_algorithms_warn_only_enabled",
+    "cudnn_deterministic": "backends.cudnn.deterministic",
+    "cudnn_benchmark": "backends.cudnn.benchmark",
+    "default_dtype": "get_default_dtype",
+}
+_NEWER = {
+    "matmul_precision": "backends.cuda.matmul.fp32_precision",
+    "conv_precision": "backends.cudnn.conv.fp32_precision",
+}
+_OLDER = {
+    "matmul_precision": "get_float32_matmul_precision",
+    "matmul_tf32": "backends.cuda.matmul.allow_tf32",
+    "cudnn_tf32": "backends.cudnn.allow_tf32",
+}
+
+
+def _read(torch: Any, path: str) -> Any:
+    """A flag, or what the function of that name answers; None where this torch has none, or refuses."""
+    found = torch
+    try:
+        for name in path.split("."):
+            found = getattr(found, name)
+        return found() if callable(found) else found
+    except Exception:  # noqa: BLE001 - a flag that is gone or refuses must not cost the run
+        return None
 
 
 def source_of(script: str | None, working_directory: str | None) -> dict[str, Any]:

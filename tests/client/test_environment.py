@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from truerun.environment import environment_of_machine, source_of
 
-ALLOWED = {"hostname", "python", "torch", "cuda", "gpu", "gpu_count"}
+ALLOWED = {"hostname", "python", "numpy", "torch", "cuda", "gpu", "gpu_count", "determinism"}
 
 
 def a_repository(path: Path) -> str:
@@ -71,6 +72,84 @@ def test_a_device_that_the_training_has_not_touched_is_not_woken(monkeypatch: py
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__version__="2", cuda=cuda))
 
     assert environment_of_machine()["torch"] == "2"
+
+
+def a_torch(**backends: Any) -> SimpleNamespace:
+    """A torch of before 2.9, with other backends laid over."""
+    cudnn = SimpleNamespace(deterministic=True, benchmark=False, allow_tf32=True)
+    matmul = SimpleNamespace(allow_tf32=False)
+    return SimpleNamespace(
+        __version__="2.4",
+        are_deterministic_algorithms_enabled=lambda: True,
+        is_deterministic_algorithms_warn_only_enabled=lambda: False,
+        get_float32_matmul_precision=lambda: "high",
+        get_default_dtype=lambda: "torch.float32",
+        backends=SimpleNamespace(cudnn=cudnn, cuda=SimpleNamespace(matmul=matmul), **backends),
+    )
+
+
+def test_what_decides_whether_a_run_repeats_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", a_torch())
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+    assert environment_of_machine()["determinism"] == {
+        "pythonhashseed": "0",
+        "cublas_workspace_config": ":4096:8",
+        "deterministic_algorithms": True,
+        "deterministic_warn_only": False,
+        "cudnn_deterministic": True,
+        "cudnn_benchmark": False,
+        "default_dtype": "torch.float32",
+        "matmul_precision": "high",
+        "matmul_tf32": False,
+        "cudnn_tf32": True,
+    }
+
+
+def test_a_newer_torch_is_not_asked_by_the_interface_that_warns_and_raises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Matmul:
+        fp32_precision = "ieee"
+
+        @property
+        def allow_tf32(self) -> bool:
+            raise AssertionError("the older interface was asked")
+
+    torch = a_torch()
+    torch.backends.cuda.matmul = Matmul()
+    torch.backends.cudnn.conv = SimpleNamespace(fp32_precision="tf32")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+
+    noted = environment_of_machine()["determinism"]
+
+    assert (noted["matmul_precision"], noted["conv_precision"]) == ("ieee", "tf32")
+    assert noted.keys().isdisjoint({"matmul_tf32", "cudnn_tf32"})
+
+
+def test_a_flag_that_refuses_to_be_read_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> bool:
+        raise RuntimeError("mixed interfaces")
+
+    torch = a_torch()
+    torch.are_deterministic_algorithms_enabled = refuse
+    monkeypatch.setitem(sys.modules, "torch", torch)
+
+    noted = environment_of_machine()["determinism"]
+
+    assert "deterministic_algorithms" not in noted
+    assert noted["cudnn_deterministic"] is True
+
+
+def test_without_torch_or_any_setting_there_is_no_determinism_to_note(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    for name in ("PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert "determinism" not in environment_of_machine()
 
 
 def test_the_commit_is_the_scripts_and_a_change_makes_it_dirty(tmp_path: Path) -> None:

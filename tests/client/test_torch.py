@@ -11,6 +11,7 @@ import pytest
 from tests.client.test_meter import a_meter
 from truerun.arrays import labels_of, samples_of, scalar_of
 from truerun.configuration import as_json
+from truerun.environment import determinism
 
 torch: Any = pytest.importorskip("torch")
 devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
@@ -86,3 +87,12 @@ def test_labels_may_be_single_tensors() -> None:
 
 def test_a_tensor_in_the_configuration_is_its_shape() -> None:
     assert as_json({"w": torch.zeros(2, 3)}) == {"w": "Tensor(2, 3)"}
+
+
+def test_the_flags_of_this_torch_are_noted() -> None:
+    noted = determinism(torch)
+
+    assert noted["cudnn_benchmark"] is torch.backends.cudnn.benchmark
+    assert noted["deterministic_algorithms"] is torch.are_deterministic_algorithms_enabled()
+    assert noted["default_dtype"] == "torch.float32"
+    assert "matmul_precision" in noted

@@ -1,4 +1,4 @@
-"""`truerun leaderboard`, `promote`, `bootstrap`, `rollback`: who leads, and who is champion."""
+"""`truerun promote`, `bootstrap`, `rollback`, `champions`: who is champion, and who was."""
 
 from __future__ import annotations
 
@@ -9,50 +9,8 @@ from typing import Any
 from truerun.cli.exits import Refused, UsageError
 from truerun.cli.find import find_one_evaluation, project_path, segment
 from truerun.cli.output import Output
-from truerun.cli.service import PAGE, Service
-from truerun.cli.text import change, number, visible
-
-
-def leaderboard(args: argparse.Namespace, service: Service, out: Output) -> int:
-    query: dict[str, Any] = {"stage": args.stage, "limit": min(args.limit, PAGE)}
-    query |= {name: value for name in ("metric", "group") if (value := getattr(args, name)) is not None}
-    query |= {"tags": args.tag} if args.tag else {}
-    query |= {"rows": "evaluations"} if args.evaluations else {}
-    query |= {"ineligible": "true"} if args.ineligible else {}
-    path = f"{project_path(args.project, service)}/suites/{segment(args.suite)}/leaderboard"
-    if args.md:
-        out.lines(service.text(path, {**query, "format": "md"}).splitlines())
-        return 0
-    if args.csv:
-        out.raw(service.text(path, {**query, "format": "csv"}))
-        return 0
-    board = _board(path, query, args.limit, service)
-    if out.as_json:
-        out.document(board)
-        return 0
-    direction = f" ({board['direction']} is better)" if board.get("direction") in ("lower", "higher") else ""
-    about = (
-        f"{board.get('metric')} of {board.get('group')} on {board.get('suite')}, stage {board.get('stage')}"
-    )
-    out.lines([visible(f"{about}{direction}"), ""])
-    header = ("", "RANK", "RUN", "NAME", "VALUE", "CHANGE", "WORST GROUP", "GATE", "N", "TAGS")
-    rows = [_row(item) for item in board.get("items") or []]
-    out.table(header, rows, right="lrllrrllrl", empty="nobody is on this leaderboard yet")
-    if board.get("next_cursor"):
-        out.note(f"there is more; --limit {args.limit * 2} shows it")
-    return 0
-
-
-def _board(path: str, query: dict[str, Any], limit: int, service: Service) -> dict[str, Any]:
-    """The board with up to `limit` items, page after page."""
-    board = service.get(path, query)
-    while board.get("next_cursor") and len(board.get("items") or []) < limit:
-        left = limit - len(board["items"])
-        page = service.get(path, {**query, "limit": min(left, PAGE), "cursor": board["next_cursor"]})
-        if not page.get("items"):
-            break
-        board = {**board, "items": board["items"] + page["items"], "next_cursor": page.get("next_cursor")}
-    return board
+from truerun.cli.service import Service
+from truerun.cli.text import number, visible
 
 
 def promote(args: argparse.Namespace, service: Service, out: Output) -> int:
@@ -114,24 +72,6 @@ def history(args: argparse.Namespace, service: Service, out: Output) -> int:
     ]
     out.table(header, rows, right="r", empty="no champion yet")
     return 0
-
-
-def _row(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    bound = {"at_least": "≥ ", "at_most": "≤ "}.get(str(item.get("bound")), "")
-    worst = item.get("worst")
-    gate = f"{item.get('gate')}{' (stale)' if item.get('stale') else ''}"
-    return (
-        "*" if item.get("champion") else "",
-        item.get("rank") if item.get("rank") is not None else "-",
-        item.get("run"),
-        item.get("name") or "-",
-        f"{bound}{number(item.get('value'))}",
-        change(item.get("change")),
-        f"{worst.get('group')}: {change(worst.get('worsening'))}" if isinstance(worst, Mapping) else "-",
-        gate if item.get("eligible", True) else f"{gate}, {item.get('reason') or 'not eligible'}",
-        item.get("n") if item.get("n") is not None else "-",
-        ", ".join(str(tag) for tag in item.get("tags") or []) or "-",
-    )
 
 
 def _way_out(kind: str, pointer: Mapping[str, Any]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from truerun.cli.text import safe_line, table, visible
+from truerun.cli.text import LONGEST_CELL, safe_line, table, visible, width
 
 _COLOURS = {"open": "32", "closed": "31", "undecided": "33"}
 
@@ -56,6 +57,36 @@ class Output:
             self.lines(self._coloured(table(header, cells, cut=self.is_terminal, right=right)))
         elif empty:
             self.note(empty)
+
+    def beside(self, names: Sequence[str], keys: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Aligned columns, one for each of `keys` behind those that name the rows.
+
+        What does not fit a terminal's width goes into another table below, with the names repeated.
+        """
+        cells = [[visible(cell) for cell in row] for row in ((*names, *keys), *rows)]
+        for columns in self._fitting(cells, len(names)):
+            header, *shown = [[row[i] for i in columns] for row in cells]
+            if columns[len(names)] > len(names):
+                self.lines([""])
+            self.lines(self._coloured(table(header, shown, cut=self.is_terminal)))
+
+    def file(self, text: str, form: str) -> None:
+        """A document of the service: lines for a person's or a build's log, anything else as it is."""
+        self.lines(text.splitlines()) if form == "md" else self.raw(text)
+
+    def _fitting(self, cells: Sequence[Sequence[str]], fixed: int) -> list[list[int]]:
+        """Which columns stand side by side: the first `fixed` in each table, the others in turn."""
+        every = range(fixed, len(cells[0]))
+        if not self.is_terminal:
+            return [[*range(fixed), *every]]
+        widths = [min(max(width(row[i]) for row in cells), LONGEST_CELL) + 2 for i in range(len(cells[0]))]
+        room = shutil.get_terminal_size().columns + 2 - sum(widths[:fixed])
+        tables: list[list[int]] = [[]]
+        for i in every:
+            if tables[-1] and sum(widths[j] for j in (*tables[-1], i)) > room:
+                tables.append([])
+            tables[-1].append(i)
+        return [[*range(fixed), *columns] for columns in tables]
 
     def note(self, message: str) -> None:
         """A message for the person, never part of the result."""

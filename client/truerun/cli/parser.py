@@ -6,7 +6,18 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from truerun.cli import alerts, baselines, check, exchange, policies, runs, spooled, tokens
+from truerun.cli import (
+    alerts,
+    baselines,
+    check,
+    compare,
+    exchange,
+    leaderboard,
+    policies,
+    runs,
+    spooled,
+    tokens,
+)
 from truerun.cli.exits import UsageError
 
 _Add = Callable[..., argparse.ArgumentParser]
@@ -59,6 +70,7 @@ def _parser() -> Parser:
 
     _add_runs(add)
     _add_check(add)
+    _add_boards(add)
     _add_baselines(add)
     _add_alerts(add, family)
     _add_policies(add, family)
@@ -106,19 +118,35 @@ def _add_check(add: _Add) -> None:
     parser.add_argument("--name", help="of a posted file: the run's name")
 
 
-def _add_baselines(add: _Add) -> None:
-    board = add("leaderboard", baselines.leaderboard, "rank a suite's runs")
+def _add_boards(add: _Add) -> None:
+    board = add("leaderboard", leaderboard.leaderboard, "rank a suite's runs")
     board.add_argument("suite")
-    board.add_argument("--metric")
-    board.add_argument("--group")
+    board.add_argument("--metric", help="default: the suite's lead metric")
+    board.add_argument("--group", help="a group, overall, macro or tier:NAME")
     board.add_argument("--stage", default="final")
-    board.add_argument("--tag", action="append")
-    board.add_argument("--evaluations", action="store_true", help="a row per evaluation instead of per run")
+    board.add_argument("--tag", action="append", help="only runs that have it; several: all of them")
+    rows = board.add_mutually_exclusive_group()
+    rows.add_argument("--rows", choices=("runs", "evaluations"), default="runs", help="what a row is (runs)")
+    rows.add_argument(
+        "--evaluations", action="store_const", const="evaluations", dest="rows", help="--rows evaluations"
+    )
+    board.add_argument(
+        "--seeds", choices=("mean",), help="a row per recipe: mean and deviation over its seeds"
+    )
     board.add_argument("--ineligible", action="store_true", help="also invalid and archived ones")
-    form = board.add_mutually_exclusive_group()
-    form.add_argument("--md", action="store_true")
-    form.add_argument("--csv", action="store_true")
+    _format(board)
     _limit(board)
+    beside = add("compare", compare.compare, "set runs beside each other: configuration, metrics by group")
+    beside.add_argument("runs", metavar="RUN", nargs="+", help="2 to 20 runs, by key or id")
+    beside.add_argument("--suite", help="default: every suite that at least two of them share")
+    beside.add_argument("--stage", help="default: every stage")
+    beside.add_argument("--metric", help="default: every metric")
+    beside.add_argument("--base", metavar="RUN", help="measure against it (the champion, else the first)")
+    beside.add_argument("--all", action="store_true", help="list the keys that are the same, too")
+    _format(beside)
+
+
+def _add_baselines(add: _Add) -> None:
     for name in ("promote", "bootstrap"):
         parser = add(
             name,
@@ -214,6 +242,15 @@ def _add_rest(add: _Add, family: Callable[..., Any]) -> None:
     synced.add_argument("directory", nargs="?", metavar="DIR")
     add("whoami", tokens.whoami, "say whom the token belongs to")
     add("config", tokens.show_config, "say which address and token would be used")
+
+
+def _format(parser: argparse.ArgumentParser) -> None:
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=("text", "json", "md", "csv", "html"), default="text")
+    for name in ("md", "csv"):
+        form.add_argument(
+            f"--{name}", action="store_const", const=name, dest="format", help=f"--format {name}"
+        )
 
 
 def _limit(parser: argparse.ArgumentParser) -> None:

@@ -124,6 +124,73 @@ def test_the_leaderboard_ranks_and_never_shows_the_regression_as_a_win(
     assert live.say("leaderboard", "nowhere").code == 64
 
 
+def test_recipes_are_ranked_by_the_mean_over_their_seeds(live: Live) -> None:
+    for key, seed, lr, scale in (
+        ("run-2", 1, 0.3, 1.0),
+        ("run-7", 1, 0.1, 0.9),
+        ("run-8", 2, 0.1, 1.04),
+        ("run-9", 3, 0.1, 0.91),
+        ("run-10", 3, 0.1, 9.0),
+        ("run-11", 1, 0.2, 2.0),
+        ("run-12", 2, 0.2, float("nan")),
+    ):
+        post(live.run(key, seed=seed, config={"lr": lr, "optimizer": {"name": "adam"}}), "run2", scale=scale)
+    assert live.say("bootstrap", "run-2", "--reason", "first").code == 0
+
+    said = live.say("leaderboard", "heights-val", "--seeds", "mean")
+
+    assert said.code == 0
+    golden("leaderboard-seeds.txt", said.out)
+    items = live.say("leaderboard", "heights-val", "--seeds", "mean", "--json").document["items"]
+    assert [item["n"] for item in items] == [3, 1, 1]
+    assert live.say("leaderboard", "heights-val", "--seeds", "mean", "--format", "md").code == 0
+    assert live.say("leaderboard", "heights-val", "--seeds", "mean", "--rows", "evaluations").code == 64
+    assert live.say("leaderboard", "heights-val", "--seeds", "median").code == 64
+    assert live.say("leaderboard", "heights-val", "--group", "nowhere").code == 64
+
+
+def test_a_leaderboard_comes_in_every_form(live: Live, heights: dict[str, Any]) -> None:
+    said = {
+        form: live.say("leaderboard", "heights-val", "--group", "tier:easy", "--format", form)
+        for form in ("text", "json", "md", "csv", "html")
+    }
+
+    assert {form: one.code for form, one in said.items()} == dict.fromkeys(said, 0)
+    assert said["text"].out.startswith("log2_mse of tier:easy on heights-val")
+    assert said["json"].document["group"] == "tier:easy"
+    assert said["md"].out.startswith("### heights")
+    assert said["csv"].out.startswith("rank,run,")
+    assert said["html"].out.startswith("<!doctype html>")
+    assert live.say("leaderboard", "heights-val", "--rows", "evaluations", "--json").code == 0
+    assert live.say("leaderboard", "heights-val", "--md", "--csv").code == 64
+
+
+def test_runs_are_set_beside_each_other(live: Live, heights: dict[str, Any]) -> None:
+    run_id = live.say("show", "run-7", "--json").document["run_id"]
+
+    said = live.say("compare", "run-2", "run-6", run_id)
+
+    assert said.code == 0
+    # The commit is this repository's, and what is known of the environment depends on the machine.
+    golden("compare.txt", re.sub(r"(?m)^commit .*$|(?<=the same in )\d+", "…", said.out))
+    assert live.say("compare", "run-2", "run-6", "--format", "csv").out.startswith("section,suite,stage,")
+    assert live.say("compare", "run-2", "run-6", "--md").out.startswith("### codes")
+    document = live.say("compare", "run-6", "run-7", "--base", "run-7", "--json").document
+    assert [(one["base"], one["base_because"]) for one in document["suites"]] == [("run-7", "asked")]
+
+
+def test_what_cannot_be_compared_is_a_usage_error(live: Live, heights: dict[str, Any]) -> None:
+    alone = live.say("compare", "run-2")
+    unknown = live.say("compare", "run-2", "run-99")
+    twice = live.say("compare", "run-2", "run-2")
+
+    assert (alone.code, unknown.code, twice.code, live.say("compare").code) == (64, 64, 64, 64)
+    assert "2 to 20 runs" in alone.err
+    assert "run-99" in unknown.err
+    assert "run-2 is named twice" in twice.err
+    assert live.say("compare", "run-2", "run-6", "--url", "http://127.0.0.1:1").code == 3
+
+
 def test_promotion_asks_the_gate_and_names_the_way_out(live: Live, heights: dict[str, Any]) -> None:
     closed = live.say("promote", "run-6")
     again = live.say("promote", "run-2", "--bootstrap")
