@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from app.api.compare_answers import (
@@ -150,12 +150,12 @@ def _sheet(answer: CompareAnswer, keys: list[str]) -> Iterator[tuple[Cell, ...]]
         ("environment", [*answer.environment.different, *(answer.environment.same or [])]),
     ):
         for entry in found:
-            values = {key: value if value is not None else "null" for key, value in entry.values.items()}
-            yield section, "", "", "", entry.key, *(_cell(values, key) for key in keys), *nothing
+            cells = (_csv_leaf(entry.values[key]) if key in entry.values else None for key in keys)
+            yield section, "", "", "", entry.key, *cells, *nothing
     for suite in answer.suites:
         place = (suite.suite, suite.stage)
-        gates = {key: one.gate for key, one in suite.evaluations.items()}
-        yield "gate", *place, "", "gate", *(_cell(gates, key) for key in keys), *nothing
+        gates = (one.gate if (one := suite.evaluations.get(key)) else None for key in keys)
+        yield "gate", *place, "", "gate", *gates, *nothing
         for row in suite.rows:
             yield (
                 row.kind,
@@ -167,13 +167,9 @@ def _sheet(answer: CompareAnswer, keys: list[str]) -> Iterator[tuple[Cell, ...]]
             )
 
 
-def _cell(values: Mapping[str, Any], key: str) -> Cell:
-    value = values.get(key)
-    return (
-        value
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        else _text(value)
-    )
+def _csv_leaf(value: Any) -> Cell:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number else _text(value)
 
 
 def _csv_value(cell: ComparedCellAnswer) -> Cell:
