@@ -8,12 +8,12 @@ COMPILE = "$$($(BOOTSTRAP) uv)" pip compile --quiet --universal --python-version
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check fix lock env env-runtime
+.PHONY: help demo up test check fix calibrate lock env env-runtime
 
 help:  ## show this list
 	@echo "usage: make TARGET"
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
-		printf '  %-8s %s\n' "$$name" "$$text"; done
+		printf '  %-10s %s\n' "$$name" "$$text"; done
 
 demo: env-runtime  ## start everything and walk through a real regression; Ctrl-C stops it
 	@exec $(BIN)/python -m app.cli demo $(ARGS)
@@ -34,6 +34,9 @@ check: env  ## formatting, lint, types, import rules, schema against migrations
 fix: env  ## format and apply the safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+calibrate: env  ## measure how often the rule of noise errs; writes docs/calibration.md
+	$(BIN)/python -m bench.calibration
 
 lock:  ## pin the dependencies again (UPGRADE=1 to take newer versions)
 	$(COMPILE) --group build -o requirements/server.txt pyproject.toml client/pyproject.toml
