@@ -6,23 +6,22 @@ leaves out it names. A run's own n never enters here.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+
+import numpy as np
 
 from app.domain.evaluations import OVERALL, Bound, Value
+from app.domain.figures import Numbers
 from app.domain.metrics import Metric, Pooling
 from app.domain.readings import Readings, groups_of
-from app.domain.scaling import LARGEST, exponent_for, scaled, total, unscaled
 from app.domain.suites import TIER_PREFIX, Comparability, Suite, tiers_of, weights
+from app.domain.weighing import Weighing
 
 MACRO = "macro"
 TIER_BALANCED = "tier-balanced"
 WORST = "worst"
 GEOMEAN = "geomean_ratio"
-
-SharesFor: TypeAlias = Callable[[Sequence[str]], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,59 +45,6 @@ class Pair:
     groups: tuple[str, ...] = ()
 
 
-def pooled(values: Iterable[Value], shares: Mapping[str, float], pooling: Pooling) -> Value | None:
-    """The weighted mean (or root of the weighted mean of squares); None when no group has a weight.
-
-    n and stderr of the whole are known when every group's are (groups are independent samples).
-
-    Args:
-        shares: Weight by group, in any unit; a group without one is left out.
-    """
-    members = [(shares[value.group], value) for value in values if shares.get(value.group, 0.0) > 0.0]
-    if not members:
-        return None
-    number = weighted_mean(
-        [(weight, value.value) for weight, value in members], squares=pooling is Pooling.RMS
-    )
-    counts = [value.n for _, value in members]
-    return Value(
-        metric=members[0][1].metric,
-        group=OVERALL,
-        value=number,
-        n=sum(n for n in counts if n is not None) if None not in counts else None,
-        stderr=_pooled_stderr(members, number, pooling),
-    )
-
-
-def weighted_mean(terms: list[tuple[float, float]], *, squares: bool = False) -> float:
-    """Σ weight·x / Σ weight, or √(Σ weight·x² / Σ weight); the same in any order, finite for finite numbers.
-
-    NaN and ±∞ pass through: a mean with a NaN in it is NaN.
-    """
-    numbers = [x for _, x in terms]
-    if not all(map(math.isfinite, numbers)):
-        return total(abs(x) for x in numbers) if squares else total(numbers)
-    heaviest = max(weight for weight, _ in terms)
-    exponent = exponent_for(*numbers)
-    parts = [(weight / heaviest, scaled(x, exponent)) for weight, x in terms]
-    whole = math.fsum(weight for weight, _ in parts)
-    if squares:
-        return unscaled(math.sqrt(math.fsum(weight * x * x for weight, x in parts) / whole), exponent)
-    return unscaled(math.fsum(weight * x for weight, x in parts) / whole, exponent)
-
-
-def _pooled_stderr(members: list[tuple[float, Value]], number: float, pooling: Pooling) -> float | None:
-    whole = math.fsum(weight for weight, _ in members)
-    terms = []
-    for weight, value in members:
-        if value.stderr is None or not math.isfinite(value.stderr) or not math.isfinite(number):
-            return None
-        # ∂√(Σ w·x²) / ∂x = w·x / √(Σ w·x²)
-        slope = 1.0 if pooling is not Pooling.RMS else (value.value / number if number else 1.0)
-        terms.append(weight / whole * slope * value.stderr)
-    return min(math.hypot(*sorted(terms)), LARGEST)
-
-
 class Pools:
     """The aggregates of one suite's metrics for a candidate and, where there is one, its champion."""
 
@@ -118,11 +64,18 @@ class Pools:
         self._tier_of = {group.name: group.tier for group in suite.groups}
         self._standing: dict[str, Mapping[str, str | None]] = {}
         self._pairs: dict[tuple[str, str], Pair] = {}
-        self._shares_of_pair: dict[tuple[str, str], Mapping[str, float]] = {}
+        self._weighing_of_pair: dict[tuple[str, str], Weighing] = {}
+        self._weighings: dict[tuple[str, tuple[str, ...]], Weighing] = {}
+        self._members: dict[tuple[tuple[str, ...], str], tuple[str, ...]] = {}
+        self._groups: dict[str, tuple[str, ...]] = {}
+        self._taken: dict[tuple[bool, str, tuple[str, ...]], tuple[list[Value], Numbers]] = {}
 
     def groups(self, metric: Metric) -> tuple[str, ...]:
         """Every group of the metric: those the suite lists, then those of either side."""
-        return tuple(self._standing_of(metric))
+        known = self._groups.get(metric.name)
+        if known is None:
+            known = self._groups[metric.name] = tuple(self._standing_of(metric))
+        return known
 
     def differing(self, metric: Metric, group: str) -> tuple[str, ...]:
         return () if self._comparability is None else self._comparability.fields(metric.name, group)
@@ -144,27 +97,45 @@ class Pools:
             return self.tier_balanced(metric)
         return self.tier(metric, name.removeprefix(TIER_PREFIX))
 
-    def pooled_alike(self, metric: Metric, name: str, values: Sequence[Value]) -> Value | None:
-        """That aggregate of another evaluation, from its values in the pair's groups."""
+    def weighing(self, metric: Metric, name: str) -> Weighing:
+        """How the groups of that pair weigh, to pool another evaluation's values alike."""
         self.pair(metric, name)
-        return pooled(values, self._shares_of_pair[metric.name, name], _pooling(metric, name))
+        return self._weighing_of_pair[metric.name, name]
 
     def overall(self, metric: Metric) -> Pair:
         """Pooled over all groups, for a metric that pools."""
-        return self._pair(metric, OVERALL, self.groups(metric), self._shares_for)
+        return self._pair(metric, OVERALL, self.groups(metric))
 
     def tier(self, metric: Metric, tier: str) -> Pair:
         """Pooled within the tier, for a metric that pools."""
-        members = [group for group in self.groups(metric) if self._tier_of.get(group) == tier]
-        return self._pair(metric, f"{TIER_PREFIX}{tier}", members, self._shares_for)
+        return self._pair(metric, f"{TIER_PREFIX}{tier}", self._members_of_tier(metric, tier))
 
     def tier_balanced(self, metric: Metric) -> Pair:
         """Each tier pooled, then all tiers with the same weight; groups without a tier are left out."""
-        return self._pair(metric, TIER_BALANCED, self.groups(metric), self._balanced_shares)
+        return self._pair(metric, TIER_BALANCED, self.groups(metric))
 
     def macro(self, metric: Metric) -> Pair:
         """The plain mean of the groups, for any metric (a mean of RMSEs is not itself an RMSE)."""
-        return self._pair(metric, MACRO, self.groups(metric), _equal_shares)
+        return self._pair(metric, MACRO, self.groups(metric))
+
+    def _members_of_tier(self, metric: Metric, tier: str) -> tuple[str, ...]:
+        groups = self.groups(metric)
+        known = self._members.get((groups, tier))
+        if known is None:
+            known = tuple(group for group in groups if self._tier_of.get(group) == tier)
+            self._members[groups, tier] = known
+        return known
+
+    def _weighing(self, name: str, groups: tuple[str, ...]) -> Weighing:
+        """How the groups weigh in that aggregate; metrics with the same groups share the work."""
+        kind = name if name in (MACRO, TIER_BALANCED) else OVERALL
+        known = self._weighings.get((kind, groups))
+        if known is None:
+            shares_for = {MACRO: _equal_shares, TIER_BALANCED: self._balanced_shares}.get(
+                kind, self._shares_for
+            )
+            known = self._weighings[kind, groups] = Weighing(groups, shares_for(groups))
+        return known
 
     def _shares_for(self, groups: Sequence[str]) -> Mapping[str, float]:
         return self._shares or _equal_shares(groups)
@@ -181,45 +152,75 @@ class Pools:
             if (tier := self.tier_of(group)) and plain.get(group, 0.0) > 0.0
         }
 
-    def _pair(self, metric: Metric, name: str, members: Sequence[str], shares_for: SharesFor) -> Pair:
+    def _pair(self, metric: Metric, name: str, members: tuple[str, ...]) -> Pair:
         known = self._pairs.get((metric.name, name))
         if known is None:
-            known = self._computed(metric, name, members, shares_for)
-            self._pairs[metric.name, name] = known
+            known = self._pairs[metric.name, name] = self._computed(metric, name, members)
         return known
 
-    def _computed(self, metric: Metric, name: str, members: Sequence[str], shares_for: SharesFor) -> Pair:
-        pooling = _pooling(metric, name)
-        ours, theirs = self.candidate.of(metric), self.baseline(metric)
+    def _computed(self, metric: Metric, name: str, members: tuple[str, ...]) -> Pair:
         standing = self._standing_of(metric)
-        entering = [group for group in members if standing[group] is None]
-        shares = self._shares_of_pair[metric.name, name] = shares_for(entering)
         left_out = {group: why for group in members if (why := standing[group])}
-        left_out |= {group: "no_weight" for group in entering if shares.get(group, 0.0) <= 0.0}
-        if entering and theirs:
-            baseline = pooled((theirs[group] for group in entering), shares, pooling)
-            candidate = pooled((ours[group] for group in entering), shares, pooling)
-        else:
-            baseline = _pool_one_side(theirs, members, shares_for, pooling)
-            candidate = _pool_one_side(ours, members, shares_for, pooling)
+        entering = tuple(group for group in members if group not in left_out) if left_out else members
+        weighing = self._weighing_of_pair[metric.name, name] = self._weighing(name, entering)
+        left_out |= dict.fromkeys(weighing.weightless, "no_weight")
+        common = bool(entering and self.baseline(metric))
         return Pair(
-            baseline=baseline,
-            candidate=candidate,
+            baseline=self._pooled(self.champion, metric, name, members, weighing if common else None),
+            candidate=self._pooled(self.candidate, metric, name, members, weighing if common else None),
             used=len(members) - len(left_out),
             total=len(members),
             left_out=left_out,
-            common=bool(entering and theirs),
-            groups=tuple(group for group in entering if group not in left_out) if theirs else (),
+            common=common,
+            groups=weighing.groups if common else (),
         )
+
+    def _pooled(
+        self,
+        side: Readings | None,
+        metric: Metric,
+        name: str,
+        members: tuple[str, ...],
+        common: Weighing | None,
+    ) -> Value | None:
+        """One side of a pair: over the groups in common, else over whatever exact values it has."""
+        if side is None:
+            return None
+        of_side = side.of(metric)
+        if common is None:
+            exact = (group for group in members if group in of_side and of_side[group].bound is Bound.EXACT)
+            common = self._weighing(name, tuple(exact))
+        # Overall, macro and balanced tiers are mostly over the very same groups.
+        key = (side is self.candidate, metric.name, common.groups)
+        known = self._taken.get(key)
+        if known is None:
+            values = [of_side[group] for group in common.groups]
+            numbers = np.array([value.value for value in values], dtype=np.float64)
+            known = self._taken[key] = values, numbers
+        return common.pool(known[0], _pooling(metric, name), known[1])
 
     def _standing_of(self, metric: Metric) -> Mapping[str, str | None]:
         """Why each group of the metric does not enter its aggregates, None where it does."""
         known = self._standing.get(metric.name)
         if known is None:
             sides = (self.candidate,) if self.champion is None else (self.candidate, self.champion)
-            known = {group: self._why_not(metric, group) for group in groups_of(self.suite, metric, *sides)}
+            groups = groups_of(self.suite, metric, *sides)
+            if self._all_enter(metric, groups):
+                known = dict.fromkeys(groups)
+            else:
+                known = {group: self._why_not(metric, group) for group in groups}
             self._standing[metric.name] = known
         return known
+
+    def _all_enter(self, metric: Metric, groups: Sequence[str]) -> bool:
+        """Whether every group has exact values on both sides that compare: the common case, found quickly."""
+        if self._comparability is not None and not self._comparability.is_total:
+            return False
+        sides = [self.candidate.of(metric), self.baseline(metric)]
+        return all(
+            all(map(side.__contains__, groups)) and all(v.bound is Bound.EXACT for v in side.values())
+            for side in (sides if sides[1] else sides[:1])
+        )
 
     def _why_not(self, metric: Metric, group: str) -> str | None:
         ours = self.candidate.of(metric).get(group)
@@ -244,13 +245,3 @@ def _pooling(metric: Metric, name: str) -> Pooling:
 
 def _equal_shares(groups: Sequence[str]) -> Mapping[str, float]:
     return dict.fromkeys(groups, 1.0)
-
-
-def _pool_one_side(
-    values: Mapping[str, Value],
-    members: Sequence[str],
-    shares_for: SharesFor,
-    pooling: Pooling,
-) -> Value | None:
-    exact = [values[group] for group in members if group in values and values[group].bound is Bound.EXACT]
-    return pooled(exact, shares_for([value.group for value in exact]), pooling)

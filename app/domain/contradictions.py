@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from app.domain.aggregates import weighted_mean
 from app.domain.evaluations import OVERALL
 from app.domain.metrics import Direction, Metric, Pooling
 from app.domain.policy import Policy, PolicyRule, ScopeKind
 from app.domain.scaling import exceeds
 from app.domain.sentences import number
 from app.domain.suites import TIER_PREFIX, Suite, tiers_of, weights
+from app.domain.weighing import weighted_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,14 @@ import math
 from collections.abc import Mapping
 from decimal import Decimal
 
-from app.domain.aggregates import Pools, pooled, weighted_mean
+from app.domain.aggregates import Pools
 from app.domain.evaluations import OVERALL, Bound, Evaluation, Loss, Value
 from app.domain.metrics import Direction, Metric, Pooling
 from app.domain.outcomes import Check, Json, Outcome, Rule
 from app.domain.policy import GapBand, Policy
 from app.domain.scaling import beyond, difference, exponent_for, ratio, scaled, total, unscaled
 from app.domain.suites import Suite, counts_of, has_explicit_weights, lead_metric, weights
+from app.domain.weighing import pooled, weighted_mean
 
 # Of Σ share · |value|: how far a stated overall may lie from what the groups pool to.
 OVERALL_TOLERANCE = 0.01

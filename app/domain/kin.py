@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from app.domain.metrics import Metric, Pooling
 from app.domain.policy import Policy
 from app.domain.readings import Readings, readings_of
 from app.domain.suites import Comparability, Suite
-
-Pooler: TypeAlias = Callable[[Sequence[Value]], Value | None]
+from app.domain.weighing import Weighing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,20 +108,15 @@ class Kin:
             and self._counts(metric, value)
         )
 
-    def in_aggregate(
-        self, metric: Metric, name: str, groups: Sequence[str], pool: Pooler
-    ) -> tuple[float, ...]:
-        """The aggregate of each sibling that has all of the groups, exact and comparable.
-
-        Args:
-            pool: Makes one value of the groups' values, in their order.
-        """
+    def in_aggregate(self, metric: Metric, name: str, weighing: Weighing) -> tuple[float, ...]:
+        """The aggregate of each sibling that has all of the groups, exact, possible and comparable."""
+        pooling = Pooling.MEAN if name == "macro" else metric.pooling
         found = []
         for readings, comparability in self._members:
-            values = self._exact(readings, comparability, metric, groups)
+            values = self._exact(readings, comparability, metric, weighing.groups)
             if values is None or comparability.fields(metric.name, name):
                 continue
-            whole = pool(values)
+            whole = weighing.pool(values, pooling)
             if whole is not None and self._counts(metric, whole):
                 found.append(whole.value)
         return tuple(found)

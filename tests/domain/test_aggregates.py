@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from app.domain.aggregates import weighted_mean
 from app.domain.assess import board_values, overall_value
 from app.domain.evaluations import OVERALL, Bound, Stated
 from app.domain.outcomes import Gate, Outcome, Rule
 from app.domain.suites import shares_of, weights
+from app.domain.weighing import weighted_mean
 from tests.domain.builders import a_suite, a_verdict, a_whole, an_evaluation, check_of, column, finding
 
 TIERED = (

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from app.domain.aggregates import weighted_mean
 from app.domain.alerts import AlertState, State, drafts_from, fold
 from app.domain.assess import AssessmentInput, Champion, assess
 from app.domain.comparison import compare, judge, worsening
@@ -22,6 +21,7 @@ from app.domain.policies import Combine, Policy, PolicyRule
 from app.domain.promotion import BaselineEvent, EventKind, champion_from
 from app.domain.scaling import beyond, exceeds
 from app.domain.tolerances import Tolerances
+from app.domain.weighing import weighted_mean
 from tests.domain.builders import a_suite, a_verdict, an_evaluation
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
