@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.domain.aggregates import Pools
-from app.domain.evaluations import OVERALL, Evaluation
+from app.domain.evaluations import Evaluation
 from app.domain.gate import effective_gate, gate_of, is_judged
 from app.domain.integrity import integrity_checks
 from app.domain.judge import Judge
@@ -19,7 +19,7 @@ from app.domain.kin import Champion, Sibling
 from app.domain.limits import limit_checks
 from app.domain.outcomes import Aggregate, Check, Verdict
 from app.domain.policy import Policy
-from app.domain.suites import Suite, is_reserved, lead_metric
+from app.domain.suites import Suite, lead_metric
 from app.domain.summary import Summary, sentence_for_invalid, sentence_of
 from app.domain.wholes import board_values, overall_value
 
@@ -68,9 +68,9 @@ def assess(inputs: AssessmentInput) -> Verdict:
         checks = judge.metric_checks(metric)
         columns = judge.columns(metric, checks)
         masked += judge.masked(metric, checks, columns)
-        regressions += [*checks, *judge.strays(metric, checks)]
+        regressions += [*checks.wholes, *checks.groups, *judge.strays(metric, checks)]
         trends += judge.trend_checks(metric)
-        cells += [check for check in checks if not is_reserved(check.group or OVERALL)] or checks
+        cells += checks.groups or checks.wholes
         aggregates += columns
     lead = lead_metric(inputs.suite)
     lead_judged = lead is not None and any(

@@ -72,7 +72,9 @@ def _worst(pools: Pools, metric: Metric, judged: Mapping[str, Worsened]) -> list
     """The group that worsened most; a group whose value is not a number is worse than any."""
     if pools.champion is None or not judged:
         return []
-    name = min(judged, key=lambda group: (-math.inf if (w := judged[group].share) is None else -w, group))
+    endless = [group for group, worsened in judged.items() if worsened.share is None]
+    most = None if endless else max(worsened.share or 0.0 for worsened in judged.values())
+    name = min(endless or [group for group, worsened in judged.items() if worsened.share == most])
     groups = pools.groups(metric)
     return [
         Aggregate(
@@ -99,11 +101,13 @@ def _geometric_mean(pools: Pools, metric: Metric) -> list[Aggregate]:
     ours, theirs = pools.candidate.of(metric), pools.champion.of(metric)
     left_out = dict(pair.left_out)
     logs = []
-    for group in pools.groups(metric):
-        if group in left_out:
-            continue
+    for group in pair.groups:
         a, b = ours[group].value, theirs[group].value
-        if math.isnan(a) or math.isnan(b) or (a > 0.0 and b > 0.0 and not (math.isinf(a) and math.isinf(b))):
+        if 0.0 < a < math.inf and 0.0 < b < math.inf:
+            logs.append(math.log(a) - math.log(b))
+        elif (
+            math.isnan(a) or math.isnan(b) or (a > 0.0 and b > 0.0 and not (math.isinf(a) and math.isinf(b)))
+        ):
             logs.append(math.log(a) - math.log(b) if a > 0.0 and b > 0.0 else math.nan)
         else:
             left_out[group] = "not_positive"

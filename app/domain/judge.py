@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from app.domain.aggregates import GEOMEAN, MACRO
@@ -18,12 +19,24 @@ from app.domain.metrics import Metric, Pooling, Role
 from app.domain.outcomes import Aggregate, Check, Json, Outcome, Rule
 from app.domain.policy import Policy
 from app.domain.readings import readings_of
-from app.domain.suites import Suite, is_reserved
+from app.domain.suites import Suite
 from app.domain.tolerances import Terms, TermsBook
 from app.domain.trend import Trend
 
 # From how many groups on it pays to judge them all at once.
 BULK_FROM = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricChecks:
+    """A metric's regression checks: of its overall and tiers, and of its groups."""
+
+    wholes: list[Check]
+    groups: list[Check]
+
+    @property
+    def every(self) -> list[Check]:
+        return [*self.wholes, *self.groups]
 
 
 class Judge:
@@ -52,20 +65,23 @@ class Judge:
         self._trend = Trend(suite, self.ours, siblings, champion, history, policy)
         self._books = {metric.name: TermsBook(policy, suite, metric) for metric in suite.metrics}
 
-    def metric_checks(self, metric: Metric) -> list[Check]:
+    def metric_checks(self, metric: Metric) -> MetricChecks:
         """Primary: overall, every tier, every group. Secondary: overall, and what the policy demands."""
         if metric.role is Role.LIMIT:
-            return []
-        checks = [regression_check(cell) for cell in self._aggregate_cells(metric)]
+            return MetricChecks(wholes=[], groups=[])
+        wholes = [regression_check(cell) for cell in self._aggregate_cells(metric)]
         groups, terms = self._judged_groups(metric)
         if len(groups) < self._bulk_from:
             cells = map(partial(self.bout.group_cell, metric), groups, terms)
-            return [*checks, *map(regression_check, cells)]
-        for group, its_terms, check in zip(
-            groups, terms, self.bout.group_checks(metric, groups, terms), strict=True
-        ):
-            checks.append(check or regression_check(self.bout.group_cell(metric, group, its_terms)))
-        return checks
+            return MetricChecks(wholes=wholes, groups=[regression_check(cell) for cell in cells])
+        at_once = self.bout.group_checks(metric, groups, terms)
+        return MetricChecks(
+            wholes=wholes,
+            groups=[
+                check or regression_check(self.bout.group_cell(metric, group, its_terms))
+                for group, its_terms, check in zip(groups, terms, at_once, strict=True)
+            ],
+        )
 
     def trend_checks(self, metric: Metric) -> list[Check]:
         """The same cells against the best champion so far, where that is not the current one."""
@@ -91,17 +107,20 @@ class Judge:
     def _judged_groups(self, metric: Metric) -> tuple[list[str], list[Terms]]:
         """The groups that are judged one by one, each with its terms."""
         book, pools = self._books[metric.name], self.pools
+        if metric.role is Role.PRIMARY and book.is_plain:
+            groups = [*pools.groups(metric)]
+            return groups, [book.of_overall()] * len(groups)
         pairs = [(group, book.of_group(group, pools.tier_of(group))) for group in pools.groups(metric)]
         judged = [pair for pair in pairs if metric.role is Role.PRIMARY or pair[1].demanded]
         return [group for group, _ in judged], [terms for _, terms in judged]
 
-    def strays(self, metric: Metric, checks: Iterable[Check]) -> list[Check]:
+    def strays(self, metric: Metric, checks: MetricChecks) -> list[Check]:
         """Unusable values where no regression check looks (a secondary's groups): failed, advisory."""
-        seen = {check.group for check in checks}
+        seen = {check.group for check in checks.every}
         values = [*self.ours.of(metric).values(), *filter(None, [self.ours.whole.get(metric.name)])]
         found = []
-        for value in sorted(values, key=lambda value: value.group):
-            reason = None if value.group in seen else unusable(metric, value, self.policy.zero_tol)
+        for value in sorted((v for v in values if v.group not in seen), key=lambda value: value.group):
+            reason = unusable(metric, value, self.policy.zero_tol)
             if reason is not None and (metric.role is not Role.LIMIT or reason == "impossible_value"):
                 found.append(
                     Check(
@@ -116,24 +135,19 @@ class Judge:
                 )
         return found
 
-    def columns(self, metric: Metric, checks: Iterable[Check]) -> list[Aggregate]:
+    def columns(self, metric: Metric, checks: MetricChecks) -> list[Aggregate]:
         if metric.role is Role.LIMIT:
             return []
         return aggregate_columns(
-            self.bout, metric, self.policy.zero_tol, self._worsening_by_group(metric, checks)
+            self.bout, metric, self.policy.zero_tol, self._worsening_by_group(metric, checks.groups)
         )
 
-    def masked(self, metric: Metric, checks: Sequence[Check], columns: Iterable[Aggregate]) -> list[Check]:
+    def masked(self, metric: Metric, checks: MetricChecks, columns: Iterable[Aggregate]) -> list[Check]:
         """Overall or macro did not regress while at least one group did: advisory, loud, names the groups."""
-        outcomes = {check.group: check.outcome for check in checks if check.group}
-        groups = [
-            group
-            for group, outcome in outcomes.items()
-            if outcome is Outcome.REGRESSED and not is_reserved(group)
-        ]
+        groups = [check.group or "" for check in checks.groups if check.outcome is Outcome.REGRESSED]
         if not groups:
             return []
-        overall = next((check for check in checks if check.group == OVERALL), None)
+        overall = next((check for check in checks.wholes if check.group == OVERALL), None)
         standing = {OVERALL: overall, MACRO: self._macro_check(metric)}
         calm = {name: check for name, check in standing.items() if check and _did_not_regress(check)}
         if not calm:
@@ -167,10 +181,10 @@ class Judge:
             return self._plain_worsening(metric)
         by_group: dict[str, Worsened] = {}
         for check in checks:
-            if check.group is None or is_reserved(check.group) or check.candidate is None:
+            if check.group is None or check.candidate is None:
                 continue
             endless = check.outcome is Outcome.REGRESSED or check.reason == "non_finite"
-            if (is_judged(check) and check.worsening is not None) or endless:
+            if endless or (check.worsening is not None and is_judged(check)):
                 by_group[check.group] = Worsened(check.worsening, check.candidate, check.baseline)
         return by_group
 

@@ -46,18 +46,19 @@ class Summary:
 def sentence_of(summary: Summary) -> str:
     """The facts in order of weight, as many as fit into 240 characters, and always how much was judged."""
     regressed = _regressed(summary)
+    closing = [check for check in summary.checks if check.outcome in CLOSING]
     facts = [
         *regressed,
-        *_crept(summary.checks),
-        *_failed(summary.checks),
-        *_limits(summary.checks),
-        *_integrity(summary.checks),
+        *_crept(closing),
+        *_failed(closing),
+        *_limits(closing),
+        *_integrity(closing),
     ]
     if summary.gate is Gate.OPEN:
         facts += _gains(summary.checks)
     else:
         facts += _undecided(summary)
-    facts += _findings(summary.checks)
+    facts += _findings(closing)
     return _joined(_HEADS[summary.gate], facts, _judged(summary, named=bool(regressed)))
 
 
@@ -90,8 +91,11 @@ def _judged(summary: Summary, *, named: bool) -> str:
 
 def _regressed(summary: Summary) -> list[str]:
     """`3 of 9 groups regressed against run-2 although the mean improved`, `worst k=5,m=2 +370 %`."""
+    found = [check for check in summary.checks if check.outcome is Outcome.REGRESSED]
+    regressed = [check for check in found if check.rule is Rule.REGRESSION]
+    if not regressed:
+        return []
     cells = [check for check in summary.checks if check.rule is Rule.REGRESSION]
-    regressed = [check for check in cells if check.outcome is Outcome.REGRESSED]
     in_groups = [check for check in regressed if not is_reserved(check.group or OVERALL)]
     against = f"regressed against {shortened(summary.champion or '')}"
     if not in_groups:
@@ -110,9 +114,9 @@ def _regressed(summary: Summary) -> list[str]:
     ]
 
 
-def _crept(checks: Iterable[Check]) -> list[str]:
+def _crept(closing: Iterable[Check]) -> list[str]:
     """`mse in b crept +46.0 % away from the best champion so far, run-1`."""
-    crept = [check for check in checks if check.reason == "creep" and check.required]
+    crept = [check for check in closing if check.reason == "creep" and check.required]
     if not crept:
         return []
     cells = _worst_first(_groups_before_aggregates(crept))
@@ -154,9 +158,9 @@ def _worst_first(checks: Iterable[Check]) -> list[Check]:
     )
 
 
-def _failed(checks: Iterable[Check]) -> list[str]:
+def _failed(closing: Iterable[Check]) -> list[str]:
     """What is wrong with the candidate's own numbers, one fact a reason."""
-    failed = [check for check in checks if check.rule is Rule.REGRESSION and check.outcome is Outcome.FAILED]
+    failed = [check for check in closing if check.rule is Rule.REGRESSION and check.outcome is Outcome.FAILED]
     words = {
         "non_finite": "not a finite number",
         "impossible_value": "beyond the best possible value",
@@ -181,27 +185,21 @@ def _groups_before_aggregates(checks: Sequence[Check]) -> list[Check]:
     return in_groups or list(checks)
 
 
-def _limits(checks: Iterable[Check]) -> list[str]:
-    broken = [check for check in checks if check.rule is Rule.LIMIT and check.outcome is Outcome.FAILED]
+def _limits(closing: Iterable[Check]) -> list[str]:
+    broken = [check for check in closing if check.rule is Rule.LIMIT and check.outcome is Outcome.FAILED]
     broken.sort(key=lambda check: not check.required)
     if len(broken) <= 1:
         return [explain(check).replace(": ", " ", 1) for check in broken]
     return [f"{len(broken)} limits not met ({listed([where(check) for check in broken], 3)})"]
 
 
-def _integrity(checks: Iterable[Check]) -> list[str]:
-    return [
-        explain(check)
-        for check in checks
-        if check.rule.alert_kind == "integrity" and check.outcome in CLOSING and check.required
-    ]
+def _integrity(closing: Iterable[Check]) -> list[str]:
+    return [explain(check) for check in closing if check.rule.alert_kind == "integrity" and check.required]
 
 
-def _findings(checks: Iterable[Check]) -> list[str]:
+def _findings(closing: Iterable[Check]) -> list[str]:
     return [
-        explain(check)
-        for check in checks
-        if check.rule.alert_kind == "integrity" and check.outcome in CLOSING and not check.required
+        explain(check) for check in closing if check.rule.alert_kind == "integrity" and not check.required
     ]
 
 

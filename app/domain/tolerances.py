@@ -57,6 +57,11 @@ class TermsBook:
         )
         self._plain = {required: self._resolved((), required) for required in (True, False)}
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether no rule speaks of the metric, so that every cell has the terms of its overall."""
+        return not self._rules
+
     def of_group(self, group: str, tier: str | None) -> Terms:
         required = self._role is Role.PRIMARY
         if not self._rules:
