@@ -211,7 +211,7 @@ class Bout:
     def _pooled(self, kin: Kin, metric: Metric, name: str, pair: Pair) -> tuple[float, ...]:
         if not kin or not pair.groups:
             return ()
-        return kin.in_aggregate(metric, name, self.pools.weighing(metric, name))
+        return kin.in_aggregate(metric, name, self.pools.groups(metric), self.pools.weighing(metric, name))
 
     def _differing_pair(self, metric: Metric, name: str, pair: Pair) -> tuple[str, ...]:
         differing = self.pools.differing(metric, name)

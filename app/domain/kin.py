@@ -9,7 +9,7 @@ import numpy as np
 
 from app.domain.cells import is_too_few, unusable
 from app.domain.evaluations import OVERALL, Bound, Evaluation, Value
-from app.domain.figures import Figures, differing_in, figures_of
+from app.domain.figures import Figures, Flags, differing_in, figures_of
 from app.domain.lineup import Crowd
 from app.domain.metrics import Metric, Pooling
 from app.domain.policy import Policy
@@ -75,6 +75,9 @@ class Kin:
             for sibling in siblings
         ]
 
+        self._figures: dict[tuple[str, tuple[str, ...]], list[tuple[Figures, Flags]]] = {}
+        self._aggregates: dict[tuple[str, str], tuple[float, ...]] = {}
+
     def __bool__(self) -> bool:
         return bool(self._members)
 
@@ -90,9 +93,7 @@ class Kin:
     def crowd(self, metric: Metric, groups: Sequence[str], own: Figures) -> Crowd:
         """The seeds of many groups at once, with the side's own numbers."""
         rows, odd = [np.where(own.plain, own.numbers, np.nan)], np.zeros(len(groups), dtype=np.bool_)
-        for readings, comparability in self._members:
-            figures = figures_of(metric, readings.of(metric), groups, self._policy)
-            comparable = ~differing_in(comparability, metric, groups)
+        for figures, comparable in self._figures_of(metric, tuple(groups)):
             rows.append(np.where(figures.plain & comparable, figures.numbers, np.nan))
             odd |= figures.odd & comparable
         return Crowd(numbers=np.array(rows), odd=odd)
@@ -108,18 +109,53 @@ class Kin:
             and self._counts(metric, value)
         )
 
-    def in_aggregate(self, metric: Metric, name: str, weighing: Weighing) -> tuple[float, ...]:
-        """The aggregate of each sibling that has all of the groups, exact, possible and comparable."""
+    def in_aggregate(
+        self, metric: Metric, name: str, groups: tuple[str, ...], weighing: Weighing
+    ) -> tuple[float, ...]:
+        """The aggregate of each sibling that has all that is weighed, exact, possible and comparable.
+
+        Args:
+            groups: All groups of the metric, those that are weighed among them.
+        """
+        known = self._aggregates.get((metric.name, name))
+        if known is None:
+            known = self._aggregates[metric.name, name] = self._pooled(metric, name, groups, weighing)
+        return known
+
+    def _pooled(
+        self, metric: Metric, name: str, groups: tuple[str, ...], weighing: Weighing
+    ) -> tuple[float, ...]:
         pooling = Pooling.MEAN if name == "macro" else metric.pooling
+        where = weighing.positions_in(groups)
         found = []
-        for readings, comparability in self._members:
-            values = self._exact(readings, comparability, metric, weighing.groups)
-            if values is None or comparability.fields(metric.name, name):
+        for (readings, comparability), (figures, comparable) in zip(
+            self._members, self._figures_of(metric, groups), strict=True
+        ):
+            if comparability.fields(metric.name, name):
                 continue
-            whole = weighing.pool(values, pooling)
+            whole = None
+            if (figures.possible & comparable)[where].all():
+                rows = [row for i in where.tolist() if (row := figures.rows[i]) is not None]
+                whole = weighing.pool(rows, pooling, figures.numbers[where])
+            elif figures.odd[where].any():
+                values = self._exact(readings, comparability, metric, weighing.groups)
+                whole = None if values is None else weighing.pool(values, pooling)
             if whole is not None and self._counts(metric, whole):
                 found.append(whole.value)
         return tuple(found)
+
+    def _figures_of(self, metric: Metric, groups: tuple[str, ...]) -> list[tuple[Figures, Flags]]:
+        """Each sibling's values of those groups, and where they compare."""
+        known = self._figures.get((metric.name, groups))
+        if known is None:
+            known = self._figures[metric.name, groups] = [
+                (
+                    figures_of(metric, readings.of(metric), groups, self._policy),
+                    ~differing_in(comparability, metric, groups),
+                )
+                for readings, comparability in self._members
+            ]
+        return known
 
     def _exact(
         self, readings: Readings, comparability: Comparability, metric: Metric, groups: Sequence[str]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.domain.evaluations import OVERALL, Value
 from app.domain.figures import Numbers
@@ -28,6 +29,14 @@ class Weighing:
         self._weights = [weight for _, weight in pairs if weight > 0.0]
         self._relative = _relative(self._weights)
         self._whole = math.fsum(self._relative.tolist())
+        self._positions: tuple[tuple[str, ...], NDArray[np.intp]] | None = None
+
+    def positions_in(self, groups: tuple[str, ...]) -> NDArray[np.intp]:
+        """Where each of its groups stands among the groups given, which hold them all."""
+        if self._positions is None or self._positions[0] is not groups:
+            index = {group: i for i, group in enumerate(groups)}
+            self._positions = groups, np.array([index[group] for group in self.groups], dtype=np.intp)
+        return self._positions[1]
 
     def mean(self, numbers: Numbers, pooling: Pooling) -> float:
         """Of one number a group."""
