@@ -87,11 +87,14 @@ class Judge:
         """The same cells against the best champion so far, where that is not the current one."""
         if metric.role is Role.LIMIT or not self._trend:
             return []
-        cells = [
-            *self._aggregate_cells(metric),
-            *map(partial(self.bout.group_cell, metric), *self._judged_groups(metric)),
-        ]
-        return [check for cell in cells if (check := self._trend.check(cell)) is not None]
+        groups, terms = self._judged_groups(metric)
+        cells = [*self._aggregate_cells(metric)]
+        if len(groups) < self._bulk_from:
+            cells += map(partial(self.bout.group_cell, metric), groups, terms)
+        checks = [check for cell in cells if (check := self._trend.check(cell)) is not None]
+        if len(groups) < self._bulk_from:
+            return checks
+        return [*checks, *self._trend.group_checks(self.bout, metric, groups, terms)]
 
     def _aggregate_cells(self, metric: Metric) -> Iterator[Cell]:
         book, bout, pools = self._books[metric.name], self.bout, self.pools

@@ -31,7 +31,9 @@ class Lineup:
         deviation: Of the champion's seeds; 0 where they are not known.
         known: Whether there are enough of the champion's seeds to judge by them.
         plain: Whether the numbers here are all there is to say; else the rule must look at the cell itself.
-        absent: A side has no value.
+        incomparable: A side has no value, or the two do not mean the same.
+        noise: Two standard errors of the difference, 0 where they are not known.
+        n_unknown: An n is unknown.
     """
 
     baseline: Numbers
@@ -41,7 +43,7 @@ class Lineup:
     deviation: Numbers
     known: Flags
     plain: Flags
-    absent: Flags
+    incomparable: Flags
     noise: Numbers
     n_unknown: Flags
 
@@ -88,7 +90,7 @@ def lineup_of(
         deviation=deviation,
         known=known,
         plain=plain,
-        absent=theirs.absent | ours.absent,
+        incomparable=theirs.absent | ours.absent | differing,
         noise=_standard_errors(theirs, ours),
         n_unknown=theirs.n_unknown | ours.n_unknown,
     )
@@ -202,16 +204,18 @@ def difference_of(
     metric: Metric, baseline: Numbers, candidate: Numbers, tolerances: Tolerances
 ) -> tuple[Numbers, Numbers, Numbers]:
     """`comparison.difference`: worse, scale and limit."""
-    gap_b, gap_c = _gap(metric, baseline), _gap(metric, candidate)
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap_b, gap_c = _gap(metric, baseline), _gap(metric, candidate)
+        worse = gap_c - gap_b
     has_ideal = metric.ideal is not None or metric.direction is Direction.TARGET
     scale = gap_b if has_ideal else np.abs(baseline)
     given = [] if tolerances.abs_tol is None else [np.full_like(scale, tolerances.abs_tol)]
-    with np.errstate(over="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         given += [] if tolerances.rel_tol is None else [tolerances.rel_tol * scale]
     if not given:
-        return gap_c - gap_b, scale, np.zeros_like(scale)
+        return worse, scale, np.zeros_like(scale)
     chosen = np.minimum if tolerances.combine is Combine.ANY else np.maximum
-    return gap_c - gap_b, scale, chosen(given[0], given[-1])
+    return worse, scale, chosen(given[0], given[-1])
 
 
 def _gap(metric: Metric, numbers: Numbers) -> Numbers:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.domain.bouts import Bout
 from app.domain.cells import Cell, compared, is_comparable, numbers_of
 from app.domain.comparison import difference
 from app.domain.evaluations import Bound
 from app.domain.kin import Champion, Sibling
+from app.domain.lineup import difference_of
+from app.domain.metrics import Metric
 from app.domain.outcomes import Check, Json, Outcome, Rule
 from app.domain.policy import Policy
 from app.domain.readings import Readings
 from app.domain.scaling import clamped, unscaled
 from app.domain.suites import TIER_PREFIX, Suite, is_reserved
-from app.domain.tolerances import Terms
+from app.domain.tolerances import Terms, Tolerances
 
 
 class Trend:
@@ -60,19 +65,50 @@ class Trend:
             return None
         return self._judged(found, best)
 
+    def group_checks(
+        self, current: Bout, metric: Metric, groups: list[str], terms: list[Terms]
+    ) -> list[Check]:
+        """The same for many groups at once: only cells with something unusual in them are looked at singly."""
+        now = current.lineup(metric, groups)
+        if now is None:
+            return []
+        most_worse = difference_of(metric, now.baseline, now.candidate, Tolerances())[0]
+        unusual = ~now.plain
+        best = np.full(len(groups), -1)
+        for i, (_, bout) in enumerate(self._bouts):
+            then = bout.lineup(metric, groups)
+            if then is None:
+                continue
+            worse = difference_of(metric, then.baseline, then.candidate, Tolerances())[0]
+            unusual |= ~then.plain & ~then.incomparable
+            with np.errstate(invalid="ignore"):
+                is_best = then.plain & now.plain & (worse > most_worse)
+            best, most_worse = np.where(is_best, i, best), np.where(is_best, worse, most_worse)
+        found = self._judged_at_once(metric, groups, terms, np.where(unusual, -1, best))
+        for j in np.flatnonzero(unusual).tolist():
+            found[j] = self.check(current.group_cell(metric, groups[j], terms[j]))
+        return [check for check in found if check is not None]
+
+    def _judged_at_once(
+        self, metric: Metric, groups: list[str], terms: list[Terms], best: NDArray[np.intp]
+    ) -> list[Check | None]:
+        """Each group against its best champion; -1 where there is none."""
+        found: list[Check | None] = [None] * len(groups)
+        for i, (champion, bout) in enumerate(self._bouts):
+            chosen = [j for j in np.flatnonzero(best == i).tolist() if terms[j].required]
+            if not chosen:
+                continue
+            names, widened = [groups[j] for j in chosen], {id(t): self._widened(t) for t in terms}
+            checks = bout.group_checks(metric, names, [widened[id(terms[j])] for j in chosen])
+            for j, check in zip(chosen, checks, strict=True):
+                if check is None:
+                    check = compared(bout.group_cell(metric, groups[j], widened[id(terms[j])]))
+                found[j] = _as_trend(check, terms[j], champion)
+        return found
+
     def _judged(self, cell: Cell, best: Champion) -> Check:
         check = compared(replace(cell, terms=self._widened(cell.terms)))
-        better = check.outcome is Outcome.IMPROVED or "looks_better" in check.notes
-        outcome = Outcome.PASS if better else check.outcome
-        champion: dict[str, Json] = {"evaluation": best.evaluation.id, "run": best.evaluation.run}
-        return replace(
-            check,
-            rule=Rule.TREND,
-            outcome=outcome,
-            required=cell.terms.required,
-            reason="creep" if outcome is Outcome.REGRESSED else None if better else check.reason,
-            detail={**check.detail, "champion": champion},
-        )
+        return _as_trend(check, cell.terms, best)
 
     def _widened(self, terms: Terms) -> Terms:
         rel_tol, abs_tol = terms.tolerances.rel_tol, terms.tolerances.abs_tol
@@ -82,6 +118,20 @@ class Trend:
             abs_tol=None if abs_tol is None else clamped(self._factor * abs_tol),
         )
         return replace(terms, tolerances=widened)
+
+
+def _as_trend(check: Check, terms: Terms, best: Champion) -> Check:
+    better = check.outcome is Outcome.IMPROVED or "looks_better" in check.notes
+    outcome = Outcome.PASS if better else check.outcome
+    champion: dict[str, Json] = {"evaluation": best.evaluation.id, "run": best.evaluation.run}
+    return replace(
+        check,
+        rule=Rule.TREND,
+        outcome=outcome,
+        required=terms.required,
+        reason="creep" if outcome is Outcome.REGRESSED else None if better else check.reason,
+        detail={**check.detail, "champion": champion},
+    )
 
 
 def _cell_of(bout: Bout, cell: Cell) -> Cell | None:
