@@ -67,6 +67,7 @@ class Pools:
         self._weighing_of_pair: dict[tuple[str, str], Weighing] = {}
         self._weighings: dict[tuple[str, tuple[str, ...]], Weighing] = {}
         self._members: dict[tuple[tuple[str, ...], str], tuple[str, ...]] = {}
+        self._entering_all: set[str] = set()
         self._groups: dict[str, tuple[str, ...]] = {}
         self._taken: dict[tuple[bool, str, tuple[str, ...]], tuple[list[Value], Numbers]] = {}
 
@@ -160,7 +161,9 @@ class Pools:
 
     def _computed(self, metric: Metric, name: str, members: tuple[str, ...]) -> Pair:
         standing = self._standing_of(metric)
-        left_out = {group: why for group in members if (why := standing[group])}
+        left_out = {}
+        if metric.name not in self._entering_all:
+            left_out = {group: why for group in members if (why := standing[group])}
         entering = tuple(group for group in members if group not in left_out) if left_out else members
         weighing = self._weighing_of_pair[metric.name, name] = self._weighing(name, entering)
         left_out |= dict.fromkeys(weighing.weightless, "no_weight")
@@ -207,6 +210,7 @@ class Pools:
             groups = groups_of(self.suite, metric, *sides)
             if self._all_enter(metric, groups):
                 known = dict.fromkeys(groups)
+                self._entering_all.add(metric.name)
             else:
                 known = {group: self._why_not(metric, group) for group in groups}
             self._standing[metric.name] = known

@@ -85,7 +85,7 @@ def assess(inputs: AssessmentInput) -> Verdict:
         gate=gate_of(every, lead_judged=lead_judged, valid=valid),
         checks=every,
         champion=None if inputs.champion is None else inputs.champion.evaluation.run,
-        judged=sum(map(is_judged, cells)),
+        judged=len([check for check in cells if is_judged(check)]),
         total=len(cells),
         lead_judged=lead_judged,
     )

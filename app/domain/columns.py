@@ -11,21 +11,21 @@ from app.domain.bouts import Bout
 from app.domain.comparison import worsening
 from app.domain.evaluations import OVERALL
 from app.domain.metrics import Direction, Metric, Pooling
-from app.domain.outcomes import Aggregate
+from app.domain.outcomes import Aggregate, Check
 from app.domain.scaling import LARGEST, total
 from app.domain.suite import TIER_PREFIX
 
 
 class Worsened(NamedTuple):
-    """A judged group: its relative worsening (None where it is worse beyond any ratio) and its two numbers."""
+    """A judged group, as in Check: worsening is None where it is worse beyond any ratio."""
 
-    share: float | None
-    candidate: float
+    worsening: float | None
+    candidate: float | None
     baseline: float | None
 
 
 def aggregate_columns(
-    bout: Bout, metric: Metric, zero_tol: float, judged: Mapping[str, Worsened]
+    bout: Bout, metric: Metric, zero_tol: float, judged: Mapping[str, Worsened | Check]
 ) -> list[Aggregate]:
     """Every column of a metric that ranks: overall, tiers, tier-balanced, macro, worst, ratios.
 
@@ -68,13 +68,13 @@ def _column(metric: Metric, name: str, pair: Pair, zero_tol: float) -> Aggregate
     )
 
 
-def _worst(pools: Pools, metric: Metric, judged: Mapping[str, Worsened]) -> list[Aggregate]:
+def _worst(pools: Pools, metric: Metric, judged: Mapping[str, Worsened | Check]) -> list[Aggregate]:
     """The group that worsened most; a group whose value is not a number is worse than any."""
     if pools.champion is None or not judged:
         return []
-    endless = [group for group, worsened in judged.items() if worsened.share is None]
-    most = None if endless else max(worsened.share or 0.0 for worsened in judged.values())
-    name = min(endless or [group for group, worsened in judged.items() if worsened.share == most])
+    endless = [group for group, worsened in judged.items() if worsened.worsening is None]
+    most = None if endless else max(worsened.worsening or 0.0 for worsened in judged.values())
+    name = min(endless or [group for group, worsened in judged.items() if worsened.worsening == most])
     groups = pools.groups(metric)
     return [
         Aggregate(
@@ -82,7 +82,7 @@ def _worst(pools: Pools, metric: Metric, judged: Mapping[str, Worsened]) -> list
             name=WORST,
             value=judged[name].candidate,
             baseline=judged[name].baseline,
-            worsening=judged[name].share,
+            worsening=judged[name].worsening,
             groups_used=len(judged),
             groups_total=len(groups),
             left_out={group: "not_judged" for group in groups if group not in judged},

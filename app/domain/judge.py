@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -120,9 +120,11 @@ class Judge:
     def strays(self, metric: Metric, checks: MetricChecks) -> list[Check]:
         """Unusable values where no regression check looks (a secondary's groups): failed, advisory."""
         seen = {check.group for check in checks.every}
-        values = [*self.ours.of(metric).values(), *filter(None, [self.ours.whole.get(metric.name)])]
+        of_groups, whole = self.ours.of(metric), self.ours.whole.get(metric.name)
+        unseen = [of_groups[group] for group in of_groups.keys() - seen]
+        unseen += [] if whole is None or whole.group in seen else [whole]
         found = []
-        for value in sorted((v for v in values if v.group not in seen), key=lambda value: value.group):
+        for value in sorted(unseen, key=lambda value: value.group):
             reason = unusable(metric, value, self.policy.zero_tol)
             if reason is not None and (metric.role is not Role.LIMIT or reason == "impossible_value"):
                 found.append(
@@ -178,18 +180,20 @@ class Judge:
         cell = self.bout.macro_cell(metric, self._books[metric.name].of_overall())
         return None if cell is None or cell.baseline is None or cell.candidate is None else compared(cell)
 
-    def _worsening_by_group(self, metric: Metric, checks: Iterable[Check]) -> dict[str, Worsened]:
+    def _worsening_by_group(self, metric: Metric, checks: Iterable[Check]) -> Mapping[str, Worsened | Check]:
         """What became of every group that was judged."""
         if metric.role is not Role.PRIMARY:
             return self._plain_worsening(metric)
-        by_group: dict[str, Worsened] = {}
-        for check in checks:
-            if check.group is None or check.candidate is None:
-                continue
-            endless = check.outcome is Outcome.REGRESSED or check.reason == "non_finite"
-            if endless or (check.worsening is not None and is_judged(check)):
-                by_group[check.group] = Worsened(check.worsening, check.candidate, check.baseline)
-        return by_group
+        return {
+            check.group or "": check
+            for check in checks
+            if check.candidate is not None
+            and (
+                (check.worsening is not None and is_judged(check))
+                or check.outcome is Outcome.REGRESSED
+                or check.reason == "non_finite"
+            )
+        }
 
     def _plain_worsening(self, metric: Metric) -> dict[str, Worsened]:
         """The same for a metric whose groups are not checked: every group that enters the aggregates."""

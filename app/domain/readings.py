@@ -38,14 +38,19 @@ def readings_of(suite: Suite, evaluation: Evaluation) -> Readings:
     metrics = {metric.name: metric for metric in suite.metrics}
     by_group: dict[str, dict[str, Value]] = {}
     whole: dict[str, Value] = {}
+    reserved = {name for name in {value.group for value in evaluation.values} if is_reserved(name)}
     for value in evaluation.values:
-        metric = metrics.get(value.metric)
+        name, group = value.metric, value.group
+        metric = metrics.get(name)
         if metric is None:
             continue
-        if value.group == OVERALL:
-            whole[value.metric] = value
-        elif not is_reserved(value.group) and (metric.groups is None or value.group in metric.groups):
-            by_group.setdefault(value.metric, {})[value.group] = value
+        if group in reserved:
+            if group == OVERALL:
+                whole[name] = value
+        elif metric.groups is None or group in metric.groups:
+            if name not in by_group:
+                by_group[name] = {}
+            by_group[name][group] = value
     for name, number in evaluation.stated.overall.items():
         if name in metrics and name not in whole:
             whole[name] = Value(metric=name, group=OVERALL, value=number, n=evaluation.stated.n)

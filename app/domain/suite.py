@@ -107,17 +107,17 @@ def counts_of(evaluation: Evaluation, suite: Suite) -> dict[str, int | None]:
     lead = lead_metric(suite)
     counts: dict[str, int | None] = {}
     of_lead: set[str] = set()
+    name = None if lead is None else lead.name
+    reserved = {group for group in {value.group for value in evaluation.values} if is_reserved(group)}
     for value in evaluation.values:
-        if is_reserved(value.group):
+        group, n = value.group, value.n
+        if group in reserved:
             continue
-        known = counts.get(value.group)
-        counts[value.group] = value.n if known is None else max(known, value.n or 0)
-        if (
-            lead is not None
-            and value.metric == lead.name
-            and (lead.groups is None or value.group in lead.groups)
-        ):
-            of_lead.add(value.group)
+        known = counts.get(group)
+        if known is None or (n is not None and n > known):
+            counts[group] = n
+        if value.metric == name and lead is not None and (lead.groups is None or group in lead.groups):
+            of_lead.add(group)
     return {group: n for group, n in counts.items() if group in of_lead} if of_lead else counts
 
 

@@ -96,7 +96,8 @@ def _regressed(summary: Summary) -> list[str]:
     if not regressed:
         return []
     cells = [check for check in summary.checks if check.rule is Rule.REGRESSION]
-    in_groups = [check for check in regressed if not is_reserved(check.group or OVERALL)]
+    of_groups = {name for name in {check.group or OVERALL for check in cells} if not is_reserved(name)}
+    in_groups = [check for check in regressed if check.group in of_groups]
     against = f"regressed against {shortened(summary.champion or '')}"
     if not in_groups:
         required = [check for check in regressed if check.required]
@@ -104,13 +105,12 @@ def _regressed(summary: Summary) -> list[str]:
             return []
         worst = _worst_first(required)
         return [f"{_names(worst)} {against}, {percent(worst[0].worsening)}"]
-    of_groups = {check.group for check in cells if not is_reserved(check.group or OVERALL)}
     count = len({check.group for check in in_groups})
     advisory = "" if any(check.required for check in in_groups) else " (advisory)"
     groups = "group" if len(of_groups) == 1 else "groups"
     return [
         f"{count} of {len(of_groups)} {groups} {against}{advisory}{_although(summary.checks)}",
-        _worst(in_groups, cells),
+        _worst(in_groups, several=len({check.metric for check in cells if check.group in of_groups}) > 1),
     ]
 
 
@@ -134,9 +134,8 @@ def _although(checks: Iterable[Check]) -> str:
     return f" although the mean {'improved' if improved else 'did not regress'}"
 
 
-def _worst(regressed: Iterable[Check], cells: Iterable[Check]) -> str:
-    worst = _worst_first(regressed)[0]
-    several = len({check.metric for check in cells if not is_reserved(check.group or OVERALL)}) > 1
+def _worst(regressed: Iterable[Check], *, several: bool) -> str:
+    worst = min(regressed, key=_badness)
     name = where(worst) if several else cell_name(worst.group or "")
     return (
         f"worst {name}, zero before"
@@ -146,16 +145,13 @@ def _worst(regressed: Iterable[Check], cells: Iterable[Check]) -> str:
 
 
 def _worst_first(checks: Iterable[Check]) -> list[Check]:
-    """Undefined worsening first (worse than any ratio), then the largest; names settle ties."""
-    return sorted(
-        checks,
-        key=lambda check: (
-            check.worsening is not None,
-            -(check.worsening or 0.0),
-            check.metric or "",
-            check.group or "",
-        ),
-    )
+    return sorted(checks, key=_badness)
+
+
+def _badness(check: Check) -> tuple[bool, float, str, str]:
+    """Undefined worsening is worse than any ratio; names settle ties."""
+    worsening = check.worsening
+    return worsening is not None, -(worsening or 0.0), check.metric or "", check.group or ""
 
 
 def _failed(closing: Iterable[Check]) -> list[str]:

@@ -60,7 +60,7 @@ class Weighing:
             metric=values[0].metric,
             group=OVERALL,
             value=number,
-            n=sum(n for n in counts if n is not None) if None not in counts else None,
+            n=None if None in counts else sum(filter(None, counts)),
             stderr=self._stderr(values, number, pooling),
         )
 
