@@ -103,6 +103,12 @@ class Pools:
         self.pair(metric, name)
         return self._weighing_of_pair[metric.name, name]
 
+    def numbers(self, metric: Metric, pair: Pair) -> tuple[Numbers, Numbers]:
+        """Baseline and candidate of every group that entered a pair both sides have in common."""
+        return self._values(self.champion, metric, pair.groups)[1], self._values(
+            self.candidate, metric, pair.groups
+        )[1]
+
     def overall(self, metric: Metric) -> Pair:
         """Pooled over all groups, for a metric that pools."""
         return self._pair(metric, OVERALL, self.groups(metric))
@@ -193,14 +199,21 @@ class Pools:
         if common is None:
             exact = (group for group in members if group in of_side and of_side[group].bound is Bound.EXACT)
             common = self._weighing(name, tuple(exact))
-        # Overall, macro and balanced tiers are mostly over the very same groups.
-        key = (side is self.candidate, metric.name, common.groups)
+        values, numbers = self._values(side, metric, common.groups)
+        return common.pool(values, _pooling(metric, name), numbers)
+
+    def _values(
+        self, side: Readings | None, metric: Metric, groups: tuple[str, ...]
+    ) -> tuple[list[Value], Numbers]:
+        """One side's values of groups that it has; overall, macro and balanced tiers mostly have the same."""
+        key = (side is self.candidate, metric.name, groups)
         known = self._taken.get(key)
         if known is None:
-            values = [of_side[group] for group in common.groups]
+            of_side = {} if side is None else side.of(metric)
+            values = [of_side[group] for group in groups]
             numbers = np.array([value.value for value in values], dtype=np.float64)
             known = self._taken[key] = values, numbers
-        return common.pool(known[0], _pooling(metric, name), known[1])
+        return known
 
     def _standing_of(self, metric: Metric) -> Mapping[str, str | None]:
         """Why each group of the metric does not enter its aggregates, None where it does."""
@@ -222,7 +235,8 @@ class Pools:
             return False
         sides = [self.candidate.of(metric), self.baseline(metric)]
         return all(
-            all(map(side.__contains__, groups)) and all(v.bound is Bound.EXACT for v in side.values())
+            all(map(side.__contains__, groups))
+            and [value.bound for value in side.values()].count(Bound.EXACT) == len(side)
             for side in (sides if sides[1] else sides[:1])
         )
 

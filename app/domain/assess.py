@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.domain.aggregates import Pools
 from app.domain.evaluations import Evaluation
-from app.domain.gate import effective_gate, gate_of, is_judged
+from app.domain.gate import JUDGED, effective_gate, gate_of, is_judged
 from app.domain.integrity import integrity_checks
 from app.domain.judge import Judge
 from app.domain.kin import Champion, Sibling
@@ -85,7 +85,7 @@ def assess(inputs: AssessmentInput) -> Verdict:
         gate=gate_of(every, lead_judged=lead_judged, valid=valid),
         checks=every,
         champion=None if inputs.champion is None else inputs.champion.evaluation.run,
-        judged=len([check for check in cells if is_judged(check)]),
+        judged=len([check for check in cells if check.outcome in JUDGED]),
         total=len(cells),
         lead_judged=lead_judged,
     )

@@ -60,7 +60,11 @@ class Bout:
         lineup = self.lineup(metric, groups)
         if lineup is None:
             return found
-        for those in {id(each): each for each in terms}.values():
+        distinct = list({id(each): each for each in terms}.values())
+        if len(distinct) == 1:
+            every = np.ones(len(groups), dtype=np.bool_)
+            return checks_of(metric, groups, distinct[0], lineup, every, same_recipe=self._same_recipe)
+        for those in distinct:
             which = np.array([each is those for each in terms], dtype=np.bool_)
             checks = checks_of(metric, groups, those, lineup, which, same_recipe=self._same_recipe)
             found = [check or known for check, known in zip(checks, found, strict=True)]

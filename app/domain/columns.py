@@ -98,11 +98,10 @@ def _geometric_mean(pools: Pools, metric: Metric) -> list[Aggregate]:
     pair = pools.macro(metric)
     if not pair.common:
         return []
-    ours, theirs = pools.candidate.of(metric), pools.champion.of(metric)
+    theirs, ours = (numbers.tolist() for numbers in pools.numbers(metric, pair))
     left_out = dict(pair.left_out)
     logs = []
-    for group in pair.groups:
-        a, b = ours[group].value, theirs[group].value
+    for group, a, b in zip(pair.groups, ours, theirs, strict=True):
         if 0.0 < a < math.inf and 0.0 < b < math.inf:
             logs.append(math.log(a) - math.log(b))
         elif (

@@ -13,7 +13,7 @@ from app.domain.cells import Cell, compared, regression_check, unusable
 from app.domain.columns import Worsened, aggregate_columns
 from app.domain.comparison import worsening
 from app.domain.evaluations import OVERALL, Evaluation
-from app.domain.gate import OPENING, is_judged
+from app.domain.gate import JUDGED, OPENING
 from app.domain.kin import Champion, Sibling
 from app.domain.metrics import Metric, Pooling, Role
 from app.domain.outcomes import Aggregate, Check, Json, Outcome, Rule
@@ -189,7 +189,7 @@ class Judge:
             for check in checks
             if check.candidate is not None
             and (
-                (check.worsening is not None and is_judged(check))
+                (check.worsening is not None and check.outcome in JUDGED)
                 or check.outcome is Outcome.REGRESSED
                 or check.reason == "non_finite"
             )

@@ -85,4 +85,6 @@ def total(values: Iterable[float]) -> float:
     if not all(map(math.isfinite, terms)):
         return sum(term for term in terms if not math.isfinite(term))
     exponent = exponent_for(*terms)
+    if exponent == 0:
+        return math.fsum(terms)
     return unscaled(math.fsum(scaled(term, exponent) for term in terms), exponent)
