@@ -35,6 +35,16 @@ def test_addresses_are_taken_as_hosts_hand_them_out(monkeypatch: pytest.MonkeyPa
     assert Settings().database_url == "postgresql://ana:p%40ss@db:5432/truerun?sslmode=require"
 
 
+@pytest.mark.parametrize("address", ["8751", ":8751", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:99999", "a:b"])
+def test_an_address_for_the_workers_metrics_names_host_and_port(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("TRUERUN_WORKER_METRICS", address)
+
+    with pytest.raises(ValidationError, match="host:port"):
+        Settings()
+
+
 def test_the_password_shows_neither_in_an_error_nor_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://ana:very-secret@db/truerun")
     assert "very-secret" not in repr(Settings())

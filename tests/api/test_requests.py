@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
 from app.db import make_engine
-from tests.api.calling import Caller, a_post, a_run, an_evaluation, row_counts
+from app.main import create_app
+from app.settings import Settings
+from tests.api.calling import Caller, a_caller, a_post, a_run, an_evaluation, row_counts
 
 
 def execute(database_url: str, statement: str) -> None:
@@ -131,6 +134,42 @@ def test_health_ready_and_metrics_are_open_to_this_machine(admin: Caller) -> Non
     assert "truerun_outbox_owed" in metrics.text
     assert "truerun_http_requests_total" in metrics.text
     assert nobody.send("GET", "/metrics", headers={"X-Forwarded-For": "1.2.3.4"}).status_code == 401
+
+
+def test_each_stored_verdict_is_counted_once_by_its_gate(admin: Caller) -> None:
+    run_id = a_run(admin)
+    path = f"/runs/{run_id}/evaluations/{uuid4()}"
+    for body in (a_post(), a_post(), a_post({"a": 0.3})):
+        admin.send("PUT", path, body)
+    an_evaluation(admin, run_id)
+
+    metrics = admin.with_token(None).send("GET", "/metrics").text
+
+    assert 'truerun_verdicts_total{gate="undecided"} 2.0' in metrics
+    assert f'truerun_build_info{{version="{version("truerun-server")}"}} 1.0' in metrics
+    assert "truerun_database_up 1.0" in metrics
+
+
+def test_metrics_tell_of_the_process_when_the_database_is_away() -> None:
+    settings = Settings(database_url="postgresql://ana@127.0.0.1:1/truerun", durability="waived")
+    with a_caller(create_app(settings)) as nobody:
+        metrics = nobody.send("GET", "/metrics")
+        from_afar = nobody.send("GET", "/metrics", headers={"X-Forwarded-For": "1.2.3.4"})
+
+    assert metrics.status_code == 200
+    assert "truerun_database_up 0.0" in metrics.text
+    assert "truerun_outbox_owed NaN" in metrics.text
+    assert from_afar.status_code == 401
+
+
+def test_any_method_and_any_path_make_no_new_name_in_the_metrics(admin: Caller) -> None:
+    for number in range(5):
+        admin.send(f"METHOD{number}", f"/nowhere/{number}")
+
+    metrics = admin.with_token(None).send("GET", "/metrics").text
+
+    assert 'truerun_http_requests_total{method="(other)",route="(none)",status="404"} 5.0' in metrics
+    assert "METHOD" not in metrics
 
 
 def test_a_database_behind_this_release_is_not_ready(admin: Caller, database_url: str) -> None:

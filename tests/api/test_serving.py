@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.api.processes import PATIENCE_SECONDS, Served, served
@@ -97,6 +98,48 @@ def test_a_head_that_drips_is_408(impatient: Served, first: list[bytes]) -> None
 
     assert time.monotonic() - began >= SECONDS
     assert b"HTTP/1.1 408 Request Timeout" in answer
+
+
+def test_who_asks_is_believed_of_a_trusted_proxy_only(database_url: str) -> None:
+    sent = {"X-Forwarded-For": "203.0.113.9", "Authorization": "Bearer wrong"}
+
+    def rejections(trusted: str) -> list[int]:
+        with (
+            served(database_url, rejected_tokens_per_minute=2, trusted_proxies=trusted) as service,
+            httpx.Client(base_url=service.url, timeout=PATIENCE_SECONDS) as client,
+        ):
+            before = [client.get("/api/v1/me", headers=sent).status_code for _ in range(3)]
+            elsewhere = {**sent, "X-Forwarded-For": "203.0.113.10"}
+            return [*before, client.get("/api/v1/me", headers=elsewhere).status_code]
+
+    assert rejections("127.0.0.1") == [401, 401, 429, 401]
+    # All of them are the proxy.
+    assert rejections("192.0.2.1") == [401, 401, 429, 429]
+
+
+def test_who_hangs_up_in_the_middle_of_a_body_is_no_defect(database_url: str) -> None:
+    with served(database_url) as service:
+        with service.connect() as connection:
+            head = "\r\n".join(
+                [
+                    "POST /api/v1/projects HTTP/1.1",
+                    "host: truerun.test",
+                    f"authorization: Bearer {service.token}",
+                    "content-type: application/json",
+                    "content-length: 1000",
+                    "",
+                    "{",
+                ]
+            )
+            connection.sendall(head.encode())
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while "disconnected" not in service.log.read_text():
+            assert time.monotonic() < deadline, service.log.read_text()
+            time.sleep(0.05)
+        log = service.log.read_text()
+
+    assert "Traceback" not in log
+    assert "request_failed" not in log
 
 
 def test_one_connection_serves_many_requests_and_large_bodies(impatient: Served) -> None:

@@ -165,6 +165,30 @@ def test_when_it_is_killed_its_parts_end_and_the_last_one_stops_postgres(up: Cal
     wait_until(lambda: all_gone(everything))
 
 
+def test_a_postgres_that_may_forget_is_refused_at_once_and_its_own_is_durable(
+    up: Callable[..., Up], empty_database_url: str
+) -> None:
+    careless = up(DATABASE_URL=empty_database_url)
+    status = careless.ended()
+    service = up().ready()
+
+    assert status == 1
+    assert "fsync is off" in careless.output
+    assert "Traceback" not in careless.output
+    assert ready_document(service.url)["warnings"] == []
+
+
+def ready_document(url: str) -> dict[str, list[str]]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        document: dict[str, list[str]] = json.loads(connection.getresponse().read())
+        return document
+    finally:
+        connection.close()
+
+
 def test_a_database_out_of_reach_is_told_in_a_sentence_without_the_password(up: Callable[..., Up]) -> None:
     service = up(DATABASE_URL=f"postgresql://ana:very-secret@127.0.0.1:{a_free_port()}/truerun")
 
