@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+import anyio.to_thread
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -54,6 +55,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             _log.warning(
                 "durability_waived", setting="TRUERUN_DURABILITY", danger="a crash may lose what was stored"
             )
+        # Whoever has a connection finds a thread to use it in, and a few are left for what needs none.
+        threads = anyio.to_thread.current_default_thread_limiter()
+        threads.total_tokens = max(threads.total_tokens, settings.database_connections + 10)
         _log.info("api_started", release=release)
         yield
         # Requests that are still at work have had their time; without their connections they end at once.

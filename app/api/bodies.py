@@ -108,8 +108,6 @@ async def _unpacked(request: Request, *, is_gzip: bool) -> bytes:
         if unpack is None:
             body += chunk
             continue
-        if chunk and unpack.eof:
-            raise UnsupportedBody("something follows the end of the gzip body", field="Content-Encoding")
         try:
             body += unpack.decompress(chunk, MAX_BODY_BYTES + 1 - len(body))
         except zlib.error:

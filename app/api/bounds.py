@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.context import ALWAYS_OPEN
 from app.api.problems import TooLong, TooManyRequests, Unavailable, truerun_error_response
 from app.api.rates import Allowance, Buckets, Rates, address_of, digest_of
 from app.errors import InvalidInput, TruerunError
@@ -44,7 +45,7 @@ class RequestBounds:
             return
         try:
             self._check_address(scope)
-            if scope["path"] in _ALWAYS:
+            if scope["path"] in ALWAYS_OPEN:
                 await self._app(scope, receive, send)
                 return
             self._check_load()
@@ -117,9 +118,6 @@ class RequestBounds:
             await send(message)
 
         return watched
-
-
-_ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def _credential(scope: Scope) -> bytes:

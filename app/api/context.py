@@ -87,7 +87,9 @@ class RequestContext:
             self._metrics.refused.labels(cause).inc()
         if status == HTTPStatus.CREATED and (gate := state.get("gate")) is not None:
             self._metrics.verdicts.labels(gate).inc()
-        _log.info(
+        # Probes ask several times a minute; that all is well need not be written down each time.
+        told = _log.debug if route in ALWAYS_OPEN and status == HTTPStatus.OK else _log.info
+        told(
             "request",
             method=method,
             route=route,
@@ -97,6 +99,7 @@ class RequestContext:
         )
 
 
+ALWAYS_OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

@@ -154,6 +154,15 @@ def test_lines_of_libraries_and_warnings_of_python_take_the_same_form(
     assert "old way" in lines[1]["event"]
 
 
+def test_probes_that_find_all_well_are_not_worth_a_line(database_url: str) -> None:
+    with served(database_url, log_format="json") as service:
+        for path in ("/healthz", "/readyz", "/metrics", "/api/v1/me"):
+            httpx.get(service.url + path)
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+
+    assert [line["route"] for line in lines if line["event"] == "request"] == ["/api/v1/me"]
+
+
 def test_the_start_of_a_service_that_may_forget_is_a_warning(database_url: str) -> None:
     with served(database_url, log_format="json", durability="waived") as service:
         httpx.get(f"{service.url}/healthz").raise_for_status()

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from app.embedded import EmbeddedPostgres
 from tests.api.processes import PATIENCE_SECONDS, Served, served
 
 SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
-def impatient(postgres: Any, database_template: str) -> Iterator[Served]:
+def impatient(postgres: EmbeddedPostgres, database_template: str) -> Iterator[Served]:
     """One process for all of these: none of them reaches the database."""
-    with served(postgres.url(database_template), body_seconds=SECONDS) as service:
-        yield service
+    name = f"serving_{os.getpid()}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"create database {name} template {database_template}")
+        with served(postgres.url(name), body_seconds=SECONDS) as service:
+            yield service
+        connection.execute(f"drop database {name} with (force)")
 
 
 def talk(service: Served, *parts: bytes, pause: float = 0.0) -> tuple[bytes, dict[str, Any]]:
