@@ -23,8 +23,7 @@ from app.api.numbers import Name
 from app.api.router import a_router
 from app.api.seed_boards import SeedBoardQuery, seed_board
 from app.api.texts import checked_text
-from app.db import Session, baselines, evaluations, leaderboards
-from app.db import runs as runs_db
+from app.db import Session, baselines, board_details, leaderboards
 from app.db.leaderboards import BoardItem, Rows
 from app.db.seed_boards import BoardPlace
 from app.db.suites import SuiteRow
@@ -226,18 +225,20 @@ class _Board:
     def _champion(self, metric: Metric, group: str) -> BoardChampionAnswer | None:
         if self._pointer.evaluation_id is None:
             return None
-        project_id = self._row.project_id
-        champion = evaluations.by_id(
-            self._session, project_id=project_id, evaluation_id=self._pointer.evaluation_id
-        )
         cell = cell_digest(self._suite, metric.name, group)
-        if champion is None or cell is None:
+        if cell is None:
             return None
-        value = leaderboards.value_of(
-            self._session, project_id=project_id, evaluation_id=champion.id, cell=cell
+        found = board_details.standing_of(
+            self._session,
+            project_id=self._row.project_id,
+            evaluation_id=self._pointer.evaluation_id,
+            cell=cell,
         )
-        run = runs_db.by_id(self._session, champion.run_id)
-        return BoardChampionAnswer(evaluation=champion.id, run=run.key if run else "", value=value)
+        if found is None:
+            return None
+        return BoardChampionAnswer(
+            evaluation=self._pointer.evaluation_id, run=found.run_key, value=found.value
+        )
 
 
 def _number(value: Any) -> float:

@@ -17,8 +17,7 @@ from app.api.board_answers import (
     SeedChampionAnswer,
 )
 from app.api.dependencies import Page, a_text, a_whole, cursor_of
-from app.db import Session, evaluations, leaderboards, policies, seed_boards
-from app.db import runs as runs_db
+from app.db import Session, board_details, policies, seed_boards
 from app.db.seed_boards import BoardPlace, RecipeItem, RecipeRun
 from app.domain.comparison import worsening
 from app.domain.configurations import entries, is_seed, is_volatile
@@ -85,27 +84,34 @@ def _champion(session: Session, query: SeedBoardQuery) -> tuple[SeedChampionAnsw
     """What changes are measured against, and its recipe where it is on this board."""
     if query.champion is None:
         return None, None
-    project_id = query.place.project_id
-    row = evaluations.by_id(session, project_id=project_id, evaluation_id=query.champion)
-    if row is None:
+    project_id, cell = query.place.project_id, query.place.cell
+    found = board_details.standing_of(session, project_id=project_id, evaluation_id=query.champion, cell=cell)
+    if found is None:
         return None, None
-    run = runs_db.by_id(session, row.run_id)
-    key = run.key if run else ""
-    recipe = seed_boards.recipe_of(session, query.place, evaluation_id=row.id)
     mean = (
         None
-        if recipe is None
-        else seed_boards.of_recipe(session, query.place, metric=query.metric, recipe=recipe)
+        if found.recipe is None
+        else seed_boards.of_recipe(session, query.place, metric=query.metric, recipe=found.recipe)
     )
     if mean is not None and mean.n >= ENOUGH_SEEDS and mean.mean is not None and not _is_partial(mean):
         answer = SeedChampionAnswer(
-            evaluation=row.id, run=key, value=mean.mean, basis="mean", n=mean.n, std=mean.std
+            evaluation=query.champion,
+            run=found.run_key,
+            value=mean.mean,
+            basis="mean",
+            n=mean.n,
+            std=mean.std,
         )
-        return answer, recipe
-    value = leaderboards.value_of(session, project_id=project_id, evaluation_id=row.id, cell=query.place.cell)
-    return SeedChampionAnswer(
-        evaluation=row.id, run=key, value=value, basis="value", n=None if value is None else 1, std=None
-    ), recipe
+    else:
+        answer = SeedChampionAnswer(
+            evaluation=query.champion,
+            run=found.run_key,
+            value=found.value,
+            basis="value",
+            n=None if found.value is None else 1,
+            std=None,
+        )
+    return answer, found.recipe
 
 
 def _is_partial(item: RecipeItem) -> bool:

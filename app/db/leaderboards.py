@@ -164,17 +164,6 @@ def follow_run(session: Session, *, project_id: UUID, run_id: UUID) -> None:
     )
 
 
-def value_of(session: Session, *, project_id: UUID, evaluation_id: UUID, cell: bytes) -> float | None:
-    """The evaluation's number in that cell."""
-    return session.execute(
-        select(leaderboard_row.c.value).where(
-            leaderboard_row.c.project_id == project_id,
-            leaderboard_row.c.evaluation_id == evaluation_id,
-            leaderboard_row.c.cell == cell,
-        )
-    ).scalar_one_or_none()
-
-
 def page(
     session: Session,
     *,

@@ -163,17 +163,6 @@ def runs_of(
     return found
 
 
-def recipe_of(session: Session, place: BoardPlace, *, evaluation_id: UUID) -> bytes | None:
-    """The recipe of an evaluation that has a number on this board."""
-    return session.execute(
-        select(leaderboard_row.c.recipe).where(
-            leaderboard_row.c.project_id == place.project_id,
-            leaderboard_row.c.evaluation_id == evaluation_id,
-            leaderboard_row.c.cell == place.cell,
-        )
-    ).scalar_one_or_none()
-
-
 def _draws(
     place: BoardPlace,
     *,
