@@ -8,7 +8,7 @@ COMPILE = "$$($(BOOTSTRAP) uv)" pip compile --quiet --universal --python-version
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check fix calibrate lock env env-runtime
+.PHONY: help demo up test try-image check fix calibrate lock env env-runtime
 
 help:  ## show this list
 	@echo "usage: make TARGET"
@@ -23,6 +23,9 @@ up: env-runtime  ## start the service on this machine; Ctrl-C stops it
 
 test: env  ## run the tests (ARGS="-k champion" to choose)
 	@exec $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+try-image: env  ## run the Dockerfile's steps in a bare Debian, then the image (root, debootstrap)
+	@exec $(BIN)/python -m tests.containers.try_image $(ARGS)
 
 check: env  ## formatting, lint, types, import rules, schema against migrations
 	$(BIN)/ruff format --check .

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 import yaml
+from typer.main import get_command
 
 from app.cli import cli
 from app.settings import Settings
+from tests.docs.pages import blocks, commands
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -121,10 +125,8 @@ def test_ours_and_postgres_are_told_the_same_password() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_of_ours_runs_a_command_of_the_image(name: str) -> None:
-    commands = {info.name or info.callback.__name__ for info in cli.registered_commands if info.callback}
-
     assert len(SERVICES[name]["command"]) == 1
-    assert set(SERVICES[name]["command"]) <= commands
+    assert set(SERVICES[name]["command"]) <= set(get_command(cli).commands)  # type: ignore[attr-defined]
     assert (ROOT / SERVICES[name]["build"] / "Dockerfile").is_file()
     assert SERVICES[name]["image"] == SERVICES["api"]["image"]
 
@@ -179,3 +181,32 @@ def test_what_runs_for_long_comes_back_and_its_log_cannot_fill_the_disk() -> Non
     for name, service in SERVICES.items():
         assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
         assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the page asks for openssl")
+def test_the_pages_first_commands_make_an_environment_that_has_a_password(tmp_path: Path) -> None:
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    first = [command for command, _ in commands(blocks("docs/deploy.md")[0].text) if "docker" not in command][
+        :2
+    ]
+
+    subprocess.run(["bash", "-c", " && ".join(first)], cwd=tmp_path, check=True)
+
+    example = (ROOT / ".env.example").read_text()
+    made = (tmp_path / ".env").read_text()
+    password = re.findall(r"^POSTGRES_PASSWORD=([0-9a-f]{48})$", made, re.MULTILINE)
+    assert len(password) == 1
+    assert made.replace(password[0], "") == example
+
+
+def test_the_page_names_services_and_commands_that_exist() -> None:
+    typed = [
+        line for block in blocks("docs/deploy.md") if block.kind == "sh" for line, _ in commands(block.text)
+    ]
+    addressed = [re.match(r"docker compose (?:exec|run) (?:-T |--rm )*(\S+)", line) for line in typed]
+    ours = [re.search(r"truerun-server ([a-z]+)", line) for line in typed]
+
+    assert {found[1] for found in addressed if found} == {"api", "migrate", "postgres"}
+    named = {found[1] for found in ours if found}
+    assert named == {"token", "migrate", "serve", "worker"}
+    assert named <= set(get_command(cli).commands)  # type: ignore[attr-defined]

@@ -22,7 +22,8 @@ import pytest
 
 from app.supervisor.listening import bound_socket, local_url
 from tests.containers.posting import POST
-from tests.supervisor.test_up import PATIENCE_SECONDS, get, wait_until
+from tests.supervisor.running import PATIENCE_SECONDS
+from tests.supervisor.test_up import get, wait_until
 
 ROOT = Path(__file__).parents[2]
 

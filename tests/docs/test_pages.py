@@ -33,6 +33,26 @@ NOT_RUN: dict[tuple[str, str], str] = {
         "README.md",
         "make demo      # a real regression that every average hid; keeps serving, Ctrl-C stops it",
     ): ("tests/supervisor and this test start the same service; the demo's output is compared below"),
+    (
+        "docs/deploy.md",
+        "cp .env.example .env",
+    ): "needs an engine; tests/containers/test_compose.py tries its parts",
+    (
+        "docs/deploy.md",
+        "export TRUERUN_URL=http://127.0.0.1:8750 TRUERUN_TOKEN=trn_…",
+    ): "the token is that of the containers; tests/containers/test_installation.py does the same",
+    (
+        "docs/deploy.md",
+        "docker compose exec -T postgres pg_dump --username truerun --format custom truerun > before.dump",
+    ): "needs an engine; tests/containers/test_compose.py tries its parts",
+    (
+        "docs/deploy.md",
+        'docker build --build-arg REVISION="$(git rev-parse HEAD)" --tag truerun-server:0.1.0 .',
+    ): "needs an engine; `make try-image` runs the Dockerfile's steps",
+    (
+        "docs/deploy.md",
+        "pip install --require-hashes -r requirements/server.txt && pip install --no-deps .",
+    ): "installs into the running environment; tests/containers/test_installation.py does the same elsewhere",
 }
 STEP_SECONDS = 120
 
