@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import sys
 
+from truerun.cli.exits import CommandError
 from truerun.cli.main import main as truerun_command
 from truerun.cli.service import Service
-from truerun.demo import heights
+from truerun.demo import heights, tabular, the_well
 from truerun.settings import find_settings
 
 
 def main() -> int:
-    """Load what is missing, then print verdict, leaderboard and alerts."""
+    """Load what is missing, then print what there is to see."""
     service = Service(find_settings(url=None, token=None, mode=None))
     try:
-        is_new = heights.load(service)
+        return _show(service)
+    except CommandError as error:
+        sys.stderr.write(f"truerun: {error}\n")
+        return 1
     finally:
         service.close()
+
+
+def _show(service: Service) -> int:
+    is_new = heights.load(service)
     _say(
         "Project heights: two real runs of a team that predicts heights. Run 6 reported the best average ever."
         if is_new
@@ -34,6 +42,11 @@ def main() -> int:
         # `check` answers 1 for a closed gate, which is what this run deserves.
         if code not in (0, 1):
             return code
+    _say("\nTwo more projects, of published results:\n")
+    the_well.load(service)
+    _say(f"{the_well.PROJECT}: {the_well.line(service)}")
+    tabular.load(service)
+    _say(f"{tabular.PROJECT}: {tabular.line(service)}")
     return 0
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 
 import truerun
-from truerun.cli.exits import NotFound, Refused
 from truerun.cli.service import Service
+from truerun.demo.records import ensure_champion, ensure_project, evaluations_of, lines_of, rows_of
 
 PROJECT = "heights"
 SUITE = "heights-val"
@@ -36,7 +33,7 @@ def results(run: str) -> list[GroupResult]:
     column = run.replace("-", "")
     return [
         GroupResult(row["group"], row["tier"], float(row[f"{column}_log2_mse"]), int(row[f"{column}_n"]))
-        for row in csv.DictReader(_lines("heights.csv"))
+        for row in rows_of("heights.csv")
     ]
 
 
@@ -46,30 +43,15 @@ def load(service: Service) -> bool:
     Returns:
         Whether anything had to be loaded.
     """
-    if _has_evaluation(service, CANDIDATE):
+    if evaluations_of(service, PROJECT, SUITE, CANDIDATE):
         return False
-    try:
-        service.send("POST", "/projects", {"key": PROJECT, "name": "Height prediction"})
-    except Refused as refusal:
-        # A demo that was interrupted half-way has made the project already.
-        if "exist" not in refusal.message:
-            raise
-    policy = "\n".join(_lines("heights.toml", comments=True)).encode()
+    ensure_project(service, PROJECT, "Height prediction")
+    policy = "\n".join(lines_of("heights.toml", comments=True)).encode()
     service.upload("PUT", f"/projects/{PROJECT}/policy", policy, "application/toml")
-    if not _has_evaluation(service, CHAMPION):
+    if not evaluations_of(service, PROJECT, SUITE, CHAMPION):
         _post(service, CHAMPION)
-    baseline = service.get(f"/projects/{PROJECT}/suites/{SUITE}/baseline")
-    if baseline["version"] == 0:
-        service.send(
-            "POST",
-            f"/projects/{PROJECT}/suites/{SUITE}/baseline/events",
-            {
-                "kind": "bootstrap",
-                "evaluation": _evaluations(service, CHAMPION)[0]["evaluation"],
-                "expected_version": 0,
-                "reason": WHY_BOOTSTRAP,
-            },
-        )
+    champion = evaluations_of(service, PROJECT, SUITE, CHAMPION)[0]["evaluation"]
+    ensure_champion(service, PROJECT, SUITE, champion, WHY_BOOTSTRAP)
     _post(service, CANDIDATE)
     return True
 
@@ -105,20 +87,3 @@ def _post(service: Service, key: str) -> None:
     run.finish()
     if verdict.gate in ("unknown", "rejected"):
         raise RuntimeError(f"{key} was not judged: {verdict}")
-
-
-def _has_evaluation(service: Service, key: str) -> bool:
-    try:
-        return bool(_evaluations(service, key))
-    except NotFound:
-        return False
-
-
-def _evaluations(service: Service, key: str) -> list[dict[str, str]]:
-    runs = service.items(f"/projects/{PROJECT}/runs", {"key": key}, limit=1)
-    return service.items(f"/runs/{runs[0]['run_id']}/evaluations", {"suite": SUITE}) if runs else []
-
-
-def _lines(name: str, *, comments: bool = False) -> Iterator[str]:
-    text = (resources.files(__package__) / name).read_text(encoding="utf-8")
-    return (line for line in text.splitlines() if comments or not line.startswith("#"))
