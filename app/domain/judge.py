@@ -70,7 +70,7 @@ class Judge:
         if metric.role is Role.LIMIT:
             return MetricChecks(wholes=[], groups=[])
         wholes = [regression_check(cell) for cell in self._aggregate_cells(metric)]
-        groups, terms = self._judged_groups(metric)
+        groups, terms = self.judged_groups(metric)
         if len(groups) < self._bulk_from:
             cells = map(partial(self.bout.group_cell, metric), groups, terms)
             return MetricChecks(wholes=wholes, groups=[regression_check(cell) for cell in cells])
@@ -87,7 +87,7 @@ class Judge:
         """The same cells against the best champion so far, where that is not the current one."""
         if metric.role is Role.LIMIT or not self._trend:
             return []
-        groups, terms = self._judged_groups(metric)
+        groups, terms = self.judged_groups(metric)
         cells = [*self._aggregate_cells(metric)]
         if len(groups) < self._bulk_from:
             cells += map(partial(self.bout.group_cell, metric), groups, terms)
@@ -107,7 +107,7 @@ class Judge:
                 if metric.role is Role.PRIMARY or terms.demanded:
                     yield bout.tier_cell(metric, tier, terms)
 
-    def _judged_groups(self, metric: Metric) -> tuple[list[str], list[Terms]]:
+    def judged_groups(self, metric: Metric) -> tuple[list[str], list[Terms]]:
         """The groups that are judged one by one, each with its terms."""
         book, pools = self._books[metric.name], self.pools
         if metric.role is Role.PRIMARY and book.is_plain:

@@ -158,8 +158,9 @@ def checks_of(
     decided = np.flatnonzero(codes != _LEAVE)
     plain = plain.only(decided)
     positions, outcomes, known = plain.index.tolist(), codes[decided].tolist(), plain.known.tolist()
-    means, n_unknown = plain.baseline.tolist(), plain.n_unknown.tolist()
+    means = plain.baseline.tolist()
     notes = _notes(same_recipe=same_recipe)
+    note_of = 4 * (codes[decided] == _SMALL_BUT_REAL) + 2 * plain.n_unknown + plain.known
     details: list[dict[str, Json]] = [{} for _ in positions]
     if any(known):
         of_seeds = zip(details, known, plain.n, plain.k, means, plain.deviation, half[decided], strict=True)
@@ -174,10 +175,7 @@ def checks_of(
         outcome=[_OUTCOMES[code] for code in outcomes],
         required=repeat(terms.required),
         reason=[_REASONS[code] for code in outcomes],
-        notes=[
-            notes[code == _SMALL_BUT_REAL, *flags]
-            for code, *flags in zip(outcomes, n_unknown, known, strict=True)
-        ],
+        notes=[notes[which] for which in note_of.tolist()],
         baseline=means,
         candidate=plain.candidate.tolist(),
         worsening=worsening[decided].tolist(),
@@ -294,10 +292,10 @@ def _spreads(plain: Lineup, confidence: float) -> Numbers:
     return spreads
 
 
-def _notes(*, same_recipe: bool) -> dict[tuple[bool, bool, bool], tuple[str, ...]]:
-    """The notes of a check by: small but real, n unknown, judged by seeds; in the rule's order."""
-    return {
-        (small, n_unknown, by_seeds): (
+def _notes(*, same_recipe: bool) -> list[tuple[str, ...]]:
+    """The notes of a check at 4 · small but real + 2 · n unknown + judged by seeds; in the rule's order."""
+    return [
+        (
             *(["small_but_real"] if small else []),
             *(["same_recipe"] if by_seeds and same_recipe else []),
             *(["n_unknown"] if n_unknown else []),
@@ -306,4 +304,4 @@ def _notes(*, same_recipe: bool) -> dict[tuple[bool, bool, bool], tuple[str, ...
         for small in (False, True)
         for n_unknown in (False, True)
         for by_seeds in (False, True)
-    }
+    ]

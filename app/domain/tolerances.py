@@ -55,6 +55,7 @@ class TermsBook:
             for rule in policy.rules
             if not rule.is_limit and rule.suite in (None, suite.key) and rule.metric in (None, metric.name)
         )
+        self._known: dict[tuple[bool, tuple[tuple[int, int], ...]], Terms] = {}
         self._plain = {required: self._resolved((), required) for required in (True, False)}
 
     @property
@@ -88,6 +89,14 @@ class TermsBook:
         return tuple(sorted((pair for pair in speaking if pair[0] >= 0), key=lambda pair: pair[0]))
 
     def _resolved(self, ranked: tuple[tuple[int, PolicyRule], ...], required: bool) -> Terms:
+        """One object for all cells that the same rules speak of, so that they can be judged together."""
+        key = required, tuple((rank, id(rule)) for rank, rule in ranked)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._settled(ranked, required)
+        return known
+
+    def _settled(self, ranked: tuple[tuple[int, PolicyRule], ...], required: bool) -> Terms:
         rel_tol, abs_tol, demanded = self._policy.rel_tol, self._policy.abs_tol, False
         for rank, rule in ranked:
             rel_tol = rel_tol if rule.rel_tol is None else rule.rel_tol
