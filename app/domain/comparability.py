@@ -15,7 +15,6 @@ from app.domain.suite import (
     TIER_PREFIX,
     Group,
     Suite,
-    find_metric,
     has_explicit_weights,
     is_reserved,
     normalised,
@@ -47,11 +46,13 @@ class CellDigests:
         self._suite = suite
         self._groups = {group.name: group for group in suite.groups}
         self._shares = weights(suite) if has_explicit_weights(suite) else {}
-        self._prefixes: dict[str, str | None] = {}
+        self._metrics = {metric.name: metric for metric in reversed(suite.metrics)}
+        self._prefixes: dict[str, str] = {}
+        self._of_groups: dict[str, str] = {}
 
     def of(self, metric_name: str, group: str) -> bytes | None:
         """As `cell_digest`."""
-        metric = find_metric(self._suite, metric_name)
+        metric = self._metrics.get(metric_name)
         if metric is None:
             return None
         prefix = self._prefixes.get(metric_name)
@@ -59,8 +60,17 @@ class CellDigests:
             whole = [getattr(self._suite, name) for name in _SUITE_FIELDS]
             prefix = json.dumps([whole, metric.name, [getattr(metric, name) for name in _METRIC_FIELDS]])
             self._prefixes[metric_name] = prefix
-        meaning = prefix + json.dumps([group, self._meaning_of_group(metric, group)])
+        meaning = prefix + self._text_of_group(metric, group)
         return hashlib.blake2b(meaning.encode(), digest_size=16).digest()
+
+    def _text_of_group(self, metric: Metric, group: str) -> str:
+        known = self._of_groups.get(group)
+        if known is None:
+            known = json.dumps([group, self._meaning_of_group(metric, group)])
+            if not is_reserved(group):
+                # A group means the same for every metric; an aggregate depends on how the metric pools.
+                self._of_groups[group] = known
+        return known
 
     def _meaning_of_group(self, metric: Metric, group: str) -> object:
         if not is_reserved(group):

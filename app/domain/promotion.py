@@ -151,7 +151,11 @@ def _against_promotion(
 
 
 def _not_better(verdict: Verdict, suite: Suite, zero_tol: float) -> list[str]:
-    """The lead metric's overall (macro where it does not pool) must not be worse at all."""
+    """The lead metric's overall (macro where it does not pool) must not be worse at all.
+
+    By the verdict's own numbers: where the champion's seeds are known, mean against mean, so that neither a
+    lucky seed of the champion's nor an unlucky one of the candidate's decides.
+    """
     lead = lead_metric(suite)
     if lead is None:
         return ["not_better: the suite has no primary metric to be better in"]
