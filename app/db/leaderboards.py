@@ -234,10 +234,12 @@ _PLACE = (
 
 
 def of_evaluation() -> ColumnElement[bool]:
-    """Joins the `evaluation` of a leaderboard row."""
+    """Joins the `evaluation` of a leaderboard row; suite and stage make its index by run of use."""
     return and_(
         evaluation.c.project_id == leaderboard_row.c.project_id,
         evaluation.c.id == leaderboard_row.c.evaluation_id,
+        evaluation.c.suite_id == leaderboard_row.c.suite_id,
+        evaluation.c.stage == leaderboard_row.c.stage,
     )
 
 
