@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
+
+from pydantic import ConfigDict
 
 from app.api.answers import Answer, Document, Number
 
@@ -49,6 +51,44 @@ class BoardAnswer(Answer):
     champion: BoardChampionAnswer | None
     items: list[BoardItemAnswer]
     next_cursor: str | None
+
+
+_BEST: dict[str, Any] = {
+    "run": "lr0.1-seed0",
+    "run_id": "5b0c3a3e-6f1c-4d7e-8f57-3c1d0a2b4c5d",
+    "name": "lr 0.1",
+    "seed": 0,
+    "evaluation": "01936b1e-0000-7000-8000-000000000002",
+    "value": 0.15,
+    "bound": "exact",
+}
+_SEED_BOARD: dict[str, Any] = {
+    "suite": "burgers-val",
+    "stage": "final",
+    "metric": "mse",
+    "group": "overall",
+    "direction": "lower",
+    "seeds": "mean",
+    "champion": None,
+    "items": [
+        {
+            "rank": 1,
+            "recipe": "7d9f3a52c1e04b6f8a90b1c2d3e4f506",
+            "mean": 0.1575,
+            "std": 0.0075,
+            "n": 3,
+            "left_out": {"bounds": 0, "non_finite": 0, "repeated_seeds": 0},
+            "change": None,
+            "champion": False,
+            "config": {"optimizer.lr": 0.1},
+            "git_commit": None,
+            "best": _BEST,
+            "runs": [_BEST],
+            "more_runs": 2,
+        }
+    ],
+    "next_cursor": None,
+}
 
 
 class DrawAnswer(Answer):
@@ -105,6 +145,10 @@ class SeedBoardItemAnswer(Answer):
 
 
 class SeedBoardAnswer(Answer):
+    """Recipes by the mean over their seeds."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _SEED_BOARD})
+
     suite: str
     stage: str
     metric: str

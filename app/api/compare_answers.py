@@ -10,7 +10,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import ConfigDict
+
 from app.api.answers import Answer, Number
+from app.api.compare_example import COMPARE_EXAMPLE
 
 
 class ComparedRunAnswer(Answer):
@@ -134,6 +137,10 @@ class NotSharedAnswer(Answer):
 
 
 class CompareAnswer(Answer):
+    """Runs beside each other."""
+
+    model_config = ConfigDict(json_schema_extra={"example": COMPARE_EXAMPLE})
+
     project: str
     runs: list[ComparedRunAnswer]
     config: DifferenceAnswer

@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from app.api.board_answers import SeedBoardAnswer
+from app.api.compare_answers import CompareAnswer
 from tests.api.calling import Caller, a_run, an_evaluation
 
 COMPARE = "/projects/heights/compare"
@@ -296,3 +298,11 @@ def test_every_format_shows_the_same_and_no_name_does_harm(admin: Caller) -> Non
         assert "\u202e" not in text.text or text is texts["csv"]
         assert not any(line.startswith(("=", "::")) for line in text.text.splitlines())
     assert "<script" not in texts["html"].text + texts["md"].text
+
+
+def test_the_described_examples_are_answers_that_the_service_could_give() -> None:
+    compared = CompareAnswer.model_config["json_schema_extra"]["example"]  # type: ignore[index]
+    board = SeedBoardAnswer.model_config["json_schema_extra"]["example"]  # type: ignore[index]
+
+    assert CompareAnswer.model_validate(compared).model_dump(mode="json") == compared
+    assert SeedBoardAnswer.model_validate(board).model_dump(mode="json") == board
