@@ -206,6 +206,24 @@ def restore(
         _say_aside(f"{held.rows:,} rows are restored, as they were at {held.header.made_at}.")
 
 
+@cli.command()
+def purge(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would go; change nothing.")
+    ] = False,
+) -> None:
+    """Remove now what has outlived its project's retention, as the worker does by and by."""
+    from app.worker.tidying import purge_now, would_purge
+
+    with _told_in_a_sentence(), database(_settings()) as settings:
+        if dry_run:
+            for line in would_purge(settings.database_url or ""):
+                typer.echo(line)
+            return
+        for line in purge_now(settings.database_url or ""):
+            typer.echo(line)
+
+
 def main() -> None:
     cli()
 

@@ -138,6 +138,15 @@ class PolicyAnswer(Answer):
     created_by: str
 
 
+class RetentionAnswer(Answer):
+    """In days; null is for ever."""
+
+    archived_days: int | None
+    progress_evaluations_days: int | None
+    delivered_messages_days: int | None
+    resolved_alerts_days: int | None
+
+
 class ChangedVerdictAnswer(Answer):
     evaluation: UUID
     run: str

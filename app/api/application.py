@@ -18,6 +18,7 @@ from app.api import (
     policies,
     problems,
     projects,
+    retention,
     runs,
     suites,
     tokens,
@@ -58,6 +59,7 @@ def build(*, version: str, lifespan: Callable[[FastAPI], AbstractAsyncContextMan
         leaderboards,
         compare,
         alerts,
+        retention,
     ):
         app.include_router(module.router, prefix=_PREFIX)
     return app

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.numbers import Count, Name, Number, Reason, Whole
+from app.domain.retention import LONGEST_DAYS, Retention
 from app.services.posted import MAX_VALUES
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
@@ -199,3 +200,23 @@ class EditAlert(_Body):
     state: Literal["open", "acknowledged", "muted", "resolved"]
     until: datetime | None = None
     reason: Reason | None = None
+
+
+Days = Annotated[int, Field(strict=True, ge=1, le=LONGEST_DAYS)] | None
+
+
+class RetentionBody(_Body):
+    """In days; null keeps for ever, and what is left out is set to what is shown here as its default."""
+
+    model_config = _example(
+        {"archived_days": 90, "progress_evaluations_days": 180, "delivered_messages_days": 30}
+    )
+
+    archived_days: Annotated[Days, Field(description="Archived runs with all they posted.")] = None
+    progress_evaluations_days: Annotated[
+        Days, Field(description="Evaluations with purpose `progress`, since they were posted.")
+    ] = None
+    delivered_messages_days: Annotated[
+        Days, Field(description="Messages to sinks that have arrived, since then.")
+    ] = Retention().delivered_messages_days
+    resolved_alerts_days: Annotated[Days, Field(description="Alerts, since they were resolved.")] = None

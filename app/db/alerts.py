@@ -36,7 +36,12 @@ class Subject:
 
     @property
     def lock_key(self) -> int:
-        return locks.key_of("alerts", self.project_id, self.suite_id, self.stage, self.name)
+        return lock_key(self.project_id, self.suite_id, self.stage, self.name)
+
+
+def lock_key(project_id: UUID, suite_id: UUID, stage: str, subject: str) -> int:
+    """The lock of a subject by its name, as alerts carry it."""
+    return locks.key_of("alerts", project_id, suite_id, stage, subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,13 @@ run = Table(
     Index(None, "project_id", "created_at", "id"),
     Index(None, "project_id", "run_group"),
     Index(None, "project_id", "recipe"),
+    Index(
+        "ix_run_archived",
+        "project_id",
+        "archived_at",
+        "id",
+        postgresql_where=text("archived_at IS NOT NULL"),
+    ),
 )
 
 attempt = Table(
@@ -233,6 +240,13 @@ evaluation = Table(
         "weights_version",
         postgresql_where=text("purpose = 'candidate'"),
     ),
+    Index(
+        "ix_evaluation_progress",
+        "project_id",
+        "created_at",
+        "id",
+        postgresql_where=text("purpose = 'progress'"),
+    ),
 )
 
 evaluation_value = Table(
@@ -275,6 +289,14 @@ assessment = Table(
     ForeignKeyConstraint(["project_id", "evaluation_id"], ["evaluation.project_id", "evaluation.id"]),
     ForeignKeyConstraint(["project_id", "policy_version"], ["policy.project_id", "policy.version"]),
     Index(None, "project_id", "baseline_evaluation_id"),
+    # Verdicts that other evaluations than the champion's went into.
+    Index(
+        "ix_assessment_citing",
+        "project_id",
+        "evaluation_id",
+        "number",
+        postgresql_where=text("input ?| ARRAY['siblings', 'baseline_siblings', 'history']"),
+    ),
 )
 
 check_result = Table(
@@ -510,6 +532,28 @@ outbox_message = Table(
         "id",
         postgresql_where=text("delivered_at IS NULL AND buried_at IS NULL"),
     ),
+    Index(
+        "ix_outbox_message_delivered",
+        "project_id",
+        "delivered_at",
+        "id",
+        postgresql_where=text("delivered_at IS NOT NULL"),
+    ),
+)
+
+retention = Table(
+    "retention",
+    metadata,
+    project_column(),
+    # How many days something is kept; NULL is for ever. A project without a row has the defaults of domain/retention.
+    Column("archived_days", Integer),
+    Column("progress_evaluations_days", Integer),
+    Column("delivered_messages_days", Integer),
+    Column("resolved_alerts_days", Integer),
+    at_column("updated_at"),
+    text_column("updated_by"),
+    PrimaryKeyConstraint("project_id"),
+    ForeignKeyConstraint(["project_id"], ["project.id"]),
 )
 
 audit_event = Table(

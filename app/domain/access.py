@@ -41,6 +41,9 @@ class Action(StrEnum):
     BASELINE_ROLLBACK = "baseline.rollback"
     VALIDITY_CHANGE = "validity.change"
     ALERT_CHANGE = "alert.change"
+    RETENTION_CHANGE = "retention.change"
+    # What the worker does by those rules; nobody asks for it over the API.
+    RETENTION_PURGE = "retention.purge"
     IMPORT = "import"
 
 
@@ -66,6 +69,7 @@ _MAINTAINS = {
     Action.BASELINE_OVERRIDE,
     Action.BASELINE_ROLLBACK,
     Action.VALIDITY_CHANGE,
+    Action.RETENTION_CHANGE,
     Action.IMPORT,
 }
 

@@ -17,6 +17,7 @@ from app.services.rejudge import rejudge_batch
 from app.worker.backoff import delay_before_retry, is_given_up
 from app.worker.metrics import WorkerMetrics
 from app.worker.sinks import Sink
+from app.worker.tidying import Tidier
 
 _log = structlog.get_logger("truerun.worker")
 
@@ -29,12 +30,14 @@ class Pace:
         poll_seconds: How long it rests when nothing is owed.
         lease: How long a claimed message is ours; after half of it, what was not tried is given back.
         claimed_at_once, rejudged_at_once: So few that a step is short.
+        tidied_every: How often to look for what has outlived its project's retention.
     """
 
     poll_seconds: float = 0.5
     lease: timedelta = timedelta(seconds=60)
     claimed_at_once: int = 20
     rejudged_at_once: int = 10
+    tidied_every: timedelta = timedelta(minutes=5)
 
 
 @dataclass(slots=True)
@@ -51,11 +54,17 @@ class Worker:
     random: Callable[[], float]
     pace: Pace = field(default_factory=Pace)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    tidier: Tidier = field(init=False)
     _claimed: deque[ClaimedMessage] = field(default_factory=deque)
     _claimed_until: float = 0.0
     _in_hand: ClaimedMessage | None = None
     _settlement: Callable[[Session], bool] | None = None
     _failures: int = 0
+
+    def __post_init__(self) -> None:
+        every = self.pace.tidied_every
+        # Not while everything starts, and yet soon: a worker that is restarted every few minutes tidies too.
+        self.tidier = Tidier(sessions=self.sessions, every=every, at_first=every / 10)
 
     def run(self, is_stopped: Callable[[], bool], rest: Callable[[float], object]) -> None:
         """Step until stopped; then give back what was claimed and not tried.
@@ -79,8 +88,9 @@ class Worker:
             # first, so that they go on even if judging fails every time.
             self._claim()
             judged = self._upkeep()
+            tidied = not judged and self.tidier.step()
             if not self._claimed:
-                return 0.0 if judged else self.pace.poll_seconds
+                return 0.0 if judged or tidied else self.pace.poll_seconds
         self._deliver(self._claimed.popleft())
         return 0.0
 

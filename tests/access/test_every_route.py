@@ -92,6 +92,12 @@ ROUTES: dict[tuple[str, str], tuple[Action | str, dict[str, Any] | None, Any]] =
         None,
     ),
     ("GET", "/api/v1/projects/{project}/alerts"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/projects/{project}/retention"): (Action.PROJECT_READ, None, None),
+    ("PUT", "/api/v1/projects/{project}/retention"): (
+        Action.RETENTION_CHANGE,
+        None,
+        {"resolved_alerts_days": 365},
+    ),
     ("PATCH", "/api/v1/alerts/{alert_id}"): (Action.ALERT_CHANGE, None, {"state": "acknowledged"}),
 }
 REFUSED = {401, 403, 404}

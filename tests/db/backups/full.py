@@ -19,8 +19,10 @@ from app.domain.outcomes import Verdict
 from app.domain.policies import policy_from_document
 from app.domain.promotion import EventKind
 from app.domain.record import aggregate_to_document, check_to_document
+from app.domain.retention import Retention
 from app.services.evaluations import PostedEvaluation, recompute
 from app.services.policies import put_policy
+from app.services.retention import put_retention
 from app.services.runs import EditRun, archive_run, edit_run
 from tests.services.claims import (
     BAD,
@@ -87,6 +89,8 @@ def fill(world: World) -> UUID:
     world.run(lambda session: archive_run(session, ADMIN, run_id=gone.run_id, now=NOW))
     policy = policy_from_document({"rel_tol": 0.2})
     world.run(lambda session: put_policy(session, ADMIN, project_key="burgers", policy=policy, now=NOW))
+    rules = Retention(archived_days=90)
+    world.run(lambda session: put_retention(session, ADMIN, project_key="burgers", rules=rules, now=NOW))
     _owe_everything(world, project.id)
     return project.id
 

@@ -192,7 +192,11 @@ def test_a_backup_of_a_newer_schema_names_the_release_to_use(
         loaded(empty_database_url, newer)
 
 
-@pytest.mark.parametrize("content", [b"", b"no backup", gzip.compress(b"{}\n"), gzip.compress(b"hello")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no backup", gzip.compress(b"{}\n"), gzip.compress(b"hello")],
+    ids=["nothing", "text", "another document", "compressed text"],
+)
 def test_another_file_is_no_backup(content: bytes) -> None:
     with pytest.raises(BackupFailed, match="no backup of Truerun"):
         backups.check(io.BytesIO(content))
