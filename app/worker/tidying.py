@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from app.db import SessionFactory, make_engine, session_factory
+from app.db import SessionFactory, Timeouts, make_engine, session_factory
 from app.services import purge
 
 _log = structlog.get_logger("truerun.worker")
@@ -72,7 +72,7 @@ def one_round(sessions: SessionFactory) -> Iterator[str]:
 
 def purge_now(database_url: str) -> Iterator[str]:
     """One round, to its end; a line for each transaction."""
-    engine = make_engine(database_url, pool_size=1, max_overflow=0)
+    engine = make_engine(database_url, pool_size=1)
     try:
         said = [line for line in one_round(session_factory(engine)) if line]
     finally:
@@ -82,7 +82,7 @@ def purge_now(database_url: str) -> Iterator[str]:
 
 def would_purge(database_url: str) -> Iterator[str]:
     """What a round would remove, a line for each project that would lose anything."""
-    engine = make_engine(database_url, pool_size=1, max_overflow=0, statement_timeout_ms=600_000)
+    engine = make_engine(database_url, pool_size=1, timeouts=Timeouts(statement=600.0, transaction=600.0))
     try:
         with session_factory(engine).begin() as session:
             found = purge.purgeable(session, now=datetime.now(UTC))
