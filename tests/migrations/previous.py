@@ -111,7 +111,7 @@ class Poster:
     """Somebody who opens runs, posts, reads and promotes, and writes down outside what was acknowledged.
 
     Args:
-        urls: Where to send; each request goes to the next one. May be replaced at any time.
+        urls: Where to send, each worker to one of them. May be replaced at any time.
     """
 
     token: str
@@ -120,14 +120,13 @@ class Poster:
     wrong: list[str] = field(default_factory=list)
     promoted: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _sent: int = 0
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def ask(self, method: str, path: str, document: Any = None, *, also: tuple[int, ...] = ()) -> Any:
         """The answer; anything but a success (or one of `also`) is written down as wrong."""
-        with self._lock:
-            self._sent += 1
-            url = self.urls[self._sent % len(self.urls)]
+        me = threading.current_thread()
+        urls = self.urls
+        url = urls[self._threads.index(me) % len(urls)] if me in self._threads else urls[0]
         try:
             response = httpx.request(
                 method,
@@ -191,22 +190,26 @@ class Poster:
                 self.promoted += 1
 
     @contextmanager
-    def at_work(self, threads: int = 3) -> Iterator[None]:
-        started = [threading.Thread(target=self.work, args=(f"worker{i}",)) for i in range(threads)]
-        for each in started:
+    def at_work(self, workers: int = 4) -> Iterator[None]:
+        self._threads = [threading.Thread(target=self.work, args=(f"worker{i}",)) for i in range(workers)]
+        for each in self._threads:
             each.start()
         try:
             yield
         finally:
-            self._stop.set()
-            for each in started:
-                each.join(PATIENCE_SECONDS)
+            self.finish()
+
+    def finish(self) -> None:
+        """Let everybody end what he has in hand and go."""
+        self._stop.set()
+        for each in self._threads:
+            each.join(PATIENCE_SECONDS)
 
     def until_posted(self, more: int) -> None:
         """Wait until so many posts more are acknowledged."""
         wanted = len(self.ledger) + more
         wait_until(lambda: len(self.ledger) >= wanted or bool(self.wrong))
-        assert self.wrong == []
+        assert not self.wrong, self.wrong
 
 
 ADMIN_TOKEN = """
