@@ -86,7 +86,8 @@ def _begin(stage: Stage, number: int, stages: Mapping[str, Built], *, base: Path
     built = Built(root=root, layers=[upper, *below])
     if parent:
         built.environ, built.workdir = dict(parent.environ), parent.workdir
-    print(f"FROM {stage.base}" + (f" AS {stage.name}" if stage.name else ""), flush=True)
+    here = "" if parent else " (here: a bare Debian)"
+    print(f"FROM {stage.base}{here}" + (f" AS {stage.name}" if stage.name else ""), flush=True)
     return built
 
 

@@ -143,6 +143,7 @@ def test_an_installation_migrates_serves_judges_and_ends_on_request(
         "HOME": str(nowhere),
         "DATABASE_URL": empty_database_url,
         "TRUERUN_LOG_FORMAT": "json",
+        # The Postgres of the tests does not wait for the disk.
         "TRUERUN_DURABILITY": "waived",
     }
     server = str(installed / "truerun-server")
