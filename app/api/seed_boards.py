@@ -22,9 +22,9 @@ from app.db.seed_boards import BoardPlace, RecipeItem, RecipeRun
 from app.domain.comparison import worsening
 from app.domain.configurations import entries, is_seed, is_volatile
 from app.domain.metrics import Metric
+from app.domain.policies import Policy
 
 SHOWN_RUNS = 10
-ENOUGH_SEEDS = 3
 SHOWN_KEYS = 12
 
 
@@ -61,8 +61,9 @@ def seed_board(session: Session, query: SeedBoardQuery, page: Page) -> SeedBoard
         tags=query.tags,
         shown=SHOWN_RUNS,
     )
-    champion, recipe = _champion(session, query)
-    telling = _telling_keys(session, query, [runs[item.recipe][0] for item in shown if item.recipe in runs])
+    policy = policies.newest(session, query.place.project_id)
+    champion, recipe = _champion(session, query, policy)
+    telling = _telling_keys(policy, [runs[item.recipe][0] for item in shown if item.recipe in runs])
     return SeedBoardAnswer(
         suite=query.suite,
         stage=query.place.stage,
@@ -80,7 +81,9 @@ def seed_board(session: Session, query: SeedBoardQuery, page: Page) -> SeedBoard
     )
 
 
-def _champion(session: Session, query: SeedBoardQuery) -> tuple[SeedChampionAnswer | None, bytes | None]:
+def _champion(
+    session: Session, query: SeedBoardQuery, policy: Policy
+) -> tuple[SeedChampionAnswer | None, bytes | None]:
     """What changes are measured against, and its recipe where it is on this board."""
     if query.champion is None:
         return None, None
@@ -93,7 +96,7 @@ def _champion(session: Session, query: SeedBoardQuery) -> tuple[SeedChampionAnsw
         if found.recipe is None
         else seed_boards.of_recipe(session, query.place, metric=query.metric, recipe=found.recipe)
     )
-    if mean is not None and mean.n >= ENOUGH_SEEDS and mean.mean is not None and not _is_partial(mean):
+    if mean is not None and mean.n >= policy.min_seeds and mean.mean is not None and not _is_partial(mean):
         answer = SeedChampionAnswer(
             evaluation=query.champion,
             run=found.run_key,
@@ -118,15 +121,12 @@ def _is_partial(item: RecipeItem) -> bool:
     return bool(item.bounds or item.non_finite)
 
 
-def _telling_keys(
-    session: Session, query: SeedBoardQuery, runs: Sequence[RecipeRun]
-) -> dict[bytes, dict[str, Any]]:
+def _telling_keys(policy: Policy, runs: Sequence[RecipeRun]) -> dict[bytes, dict[str, Any]]:
     """By recipe: the keys by which the recipes of this page tell themselves apart."""
-    volatile = policies.newest(session, query.place.project_id).volatile
     differing = [
         entry
         for entry in entries([run.config for run in runs])
-        if entry.differs and not is_seed(entry.key) and not is_volatile(entry.key, volatile)
+        if entry.differs and not is_seed(entry.key) and not is_volatile(entry.key, policy.volatile)
     ][:SHOWN_KEYS]
     return {
         run.recipe: {entry.key: leaf.value for entry in differing if (leaf := entry.leaves[i]) is not None}

@@ -93,7 +93,7 @@ def _against(champion: Any) -> list[str]:
         ]
     return [
         visible(
-            f"change: against {value}, the value of champion {run}; its recipe has no three seeds to average"
+            f"change: against {value}, the value of champion {run}; its recipe has too few seeds for a mean"
         )
     ]
 
