@@ -79,7 +79,8 @@ def show_leaderboard(
     `change` is the worsening against the champion: positive is worse, whatever the metric's direction. With
     `seeds=mean` there is one row per recipe (configuration without seed, plus commit), ordered by the mean of its
     runs' latest evaluations; `champion.basis` says whether changes are against the mean of the champion's recipe (of as
-    many seeds as the policy's `min_seeds`) or against its own value. A recipe with a seed that is not finite ranks behind every one without.
+    many seeds as the policy's `min_seeds`) or against its own value. A recipe with a seed that is not finite ranks
+    behind every one without.
     """
     row = suites.show_suite(session, actor, project_key=project, suite_key=suite)
     board = _Board(session, row, checked_text(stage, "stage"))

@@ -13,6 +13,8 @@ import structlog
 from app.db import SessionFactory, Timeouts, make_engine, session_factory
 from app.services import purge
 
+# Counting all of it may take a while, and holds nobody up.
+_PATIENT = Timeouts(statement=600.0, transaction=3600.0)
 _log = structlog.get_logger("truerun.worker")
 
 
@@ -82,7 +84,7 @@ def purge_now(database_url: str) -> Iterator[str]:
 
 def would_purge(database_url: str) -> Iterator[str]:
     """What a round would remove, a line for each project that would lose anything."""
-    engine = make_engine(database_url, pool_size=1, timeouts=Timeouts(statement=600.0, transaction=600.0))
+    engine = make_engine(database_url, pool_size=1, timeouts=_PATIENT)
     try:
         with session_factory(engine).begin() as session:
             found = purge.purgeable(session, now=datetime.now(UTC))
