@@ -23,14 +23,18 @@ from app.domain.summary import sentence_for_invalid
 
 
 def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
-    """The newest verdict of an evaluation, closed when the run or the evaluation is invalid."""
+    """The newest verdict of an evaluation, closed when the run or the evaluation is invalid.
+
+    Whether it is out of date is asked before it is read: the other way round, a verdict that is given again in between
+    would be answered in its old form, and as if it were the newest.
+    """
     project_id = row.project_id
+    is_stale = row.id in stale.still(session, project_id=project_id, ids=[row.id])
+    row = evaluations.by_id(session, project_id=project_id, evaluation_id=row.id) or row
     verdict = assessments.load_verdict(
         session, project_id=project_id, evaluation_id=row.id, number=row.assessment
     )
-    assessed = assessments.newest_row(session, project_id=project_id, evaluation_id=row.id)
-    if assessed is None:
-        raise LookupError(f"evaluation {row.id} has no assessment")
+    assessed = assessments.row_at(session, project_id=project_id, evaluation_id=row.id, number=row.assessment)
     evaluation = evaluations.load(session, project_id=project_id, ids=[row.id])[row.id]
     run = runs_db.by_id(session, row.run_id)
     project = projects.by_id(session, project_id)
@@ -58,7 +62,7 @@ def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
         baseline=_baseline(session, row, assessed),
         policy_version=assessed.policy_version,
         assessment=assessed.number,
-        stale=row.id in stale.still(session, project_id=project_id, ids=[row.id]),
+        stale=is_stale,
         judged_cells=verdict.judged_cells,
         total_cells=verdict.total_cells,
         checks=[_check(check) for check in verdict.checks],
@@ -118,23 +122,28 @@ def verdict_summaries(session: Session, rows: Sequence[EvaluationRow]) -> list[E
         return []
     project_id = rows[0].project_id
     stale_ids = stale.still(session, project_id=project_id, ids=[row.id for row in rows])
+    # After the question what is out of date, as above.
+    again = evaluations.by_ids(session, project_id=project_id, ids=[row.id for row in rows])
+    newest = {row.id: row for row in again}
     loaded = evaluations.load(session, project_id=project_id, ids=[row.id for row in rows])
     run = runs_db.by_id(session, rows[0].run_id)
     keys: dict[UUID, str] = {}
     summaries = []
-    for row in rows:
+    for row in (newest.get(row.id, row) for row in rows):
         if row.suite_id not in keys:
             suite = suites.at(
                 session, project_id=project_id, suite_id=row.suite_id, version=row.suite_version
             )
             keys[row.suite_id] = suite.key if suite else ""
         evaluation = loaded[row.id]
-        assessed = assessments.newest_row(session, project_id=project_id, evaluation_id=row.id)
+        assessed = assessments.row_at(
+            session, project_id=project_id, evaluation_id=row.id, number=row.assessment
+        )
         validity, reason = evaluations.effective_validity(
             (run.validity, run.validity_reason) if run else ("valid", None),
             (row.validity, row.validity_reason),
         )
-        sentence = assessed.sentence if assessed else ""
+        sentence = assessed.sentence
         summaries.append(
             EvaluationSummaryAnswer(
                 evaluation=row.id,

@@ -185,6 +185,20 @@ def newest_row(session: Session, *, project_id: UUID, evaluation_id: UUID) -> As
     return rows[0] if rows else None
 
 
+def row_at(session: Session, *, project_id: UUID, evaluation_id: UUID, number: int) -> AssessmentRow:
+    """The assessment of that number.
+
+    Raises:
+        NoResultFound: There is none.
+    """
+    query = select(*_COLUMNS).where(
+        assessment.c.project_id == project_id,
+        assessment.c.evaluation_id == evaluation_id,
+        assessment.c.number == number,
+    )
+    return AssessmentRow(**session.execute(query).mappings().one())
+
+
 def all_rows(session: Session, *, project_id: UUID, evaluation_id: UUID) -> list[AssessmentRow]:
     """Every assessment of the evaluation, newest first."""
     return _rows(session, project_id, evaluation_id, limit=None)

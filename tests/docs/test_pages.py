@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.policies import policy_from_toml
+from tests.conftest import copy_data_dir
 from tests.docs.pages import (
     ROOT,
     RUNNABLE,
@@ -112,10 +114,29 @@ class Reader:
         return done.stdout
 
 
+@pytest.fixture(scope="session")
+def after_the_demo(used_once: Path, passable_tmp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make demo` leaves behind: data and configuration, of which each page gets a copy."""
+    left = passable_tmp / "after-the-demo"
+    left.mkdir(mode=0o711)
+    copy_data_dir(used_once, left / "data")
+    home = tmp_path_factory.mktemp("demo")
+    service = _service(left)
+    try:
+        service.ready()
+        environ = _environ(home, left)
+        subprocess.run([sys.executable, "-m", "truerun.demo"], env=environ, check=True, capture_output=True)
+    finally:
+        service.stop()
+    return left
+
+
 @pytest.fixture
-def reader(data_dir: Path, tmp_path: Path) -> Iterator[Reader]:
-    """A reader beside a service that `make demo` has started."""
-    service = Up(data_dir, tmp_path / "config")
+def reader(after_the_demo: Path, empty_dir: Path, tmp_path: Path) -> Iterator[Reader]:
+    """A reader beside a service that has the demo's data."""
+    copy_data_dir(after_the_demo / "data", empty_dir / "data")
+    shutil.copytree(after_the_demo / "config", empty_dir / "config")
+    service = _service(empty_dir)
     try:
         service.ready()
         home = tmp_path / "clone"
@@ -126,23 +147,30 @@ def reader(data_dir: Path, tmp_path: Path) -> Iterator[Reader]:
         curl = home / "bin" / "curl"
         curl.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("curl.py")}" "$@"\n')
         curl.chmod(0o755)
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("TRUERUN_", "GITHUB_"))
-        }
-        environ = kept | {
-            "HOME": str(tmp_path),
-            "XDG_CONFIG_HOME": str(tmp_path / "config"),
-            "XDG_STATE_HOME": str(tmp_path / "state"),
-            "TRUERUN_DATA_DIR": str(data_dir),
-            "PATH": f"{home / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
-            "COLUMNS": "140",
-        }
-        environ.pop("DATABASE_URL", None)
-        subprocess.run([sys.executable, "-m", "truerun.demo"], env=environ, check=True, capture_output=True)
+        environ = _environ(tmp_path, empty_dir)
+        environ["PATH"] = f"{home / 'bin'}:{environ['PATH']}"
         yield Reader(home, environ)
     finally:
         service.stop()
+
+
+def _service(place: Path) -> Up:
+    # Nobody reads what it says once it is ready, and a full pipe would make it wait.
+    return Up(place / "data", place / "config", TRUERUN_LOG_LEVEL="warning")
+
+
+def _environ(home: Path, place: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRUERUN_", "GITHUB_"))}
+    kept.pop("DATABASE_URL", None)
+    return kept | {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(place / "config"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "TRUERUN_DATA_DIR": str(place / "data"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(home / "summary.md"),
+        "COLUMNS": "140",
+    }
 
 
 @pytest.mark.parametrize("page", pages())
