@@ -153,7 +153,9 @@ def test_pages_with_rows_that_do_not_count_follow_each_other_without_gap_or_repe
     whole = board(world, project.id, suite_id, ineligible=True)
 
     pages, after = [], None
-    while page := board(world, project.id, suite_id, ineligible=True, limit=3, after=after, tags=("t",)):
+    while len(pages) <= len(whole) and (
+        page := board(world, project.id, suite_id, ineligible=True, limit=3, after=after, tags=("t",))
+    ):
         pages += page
         after = page[-1].after
 
