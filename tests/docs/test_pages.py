@@ -125,7 +125,9 @@ def after_the_demo(used_once: Path, passable_tmp: Path, tmp_path_factory: pytest
     try:
         service.ready()
         environ = _environ(home, left)
-        subprocess.run([sys.executable, "-m", "truerun.demo"], env=environ, check=True, capture_output=True)
+        demo = [sys.executable, "-m", "truerun.demo"]
+        shown = subprocess.run(demo, env=environ, capture_output=True, text=True, check=False)
+        assert shown.returncode == 0, f"{shown.stdout[-2000:]}\n{shown.stderr}\n{service.output[-4000:]}"
     finally:
         service.stop()
     return left

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +25,8 @@ class Up:
 
     def __init__(self, data_dir: Path, config_home: Path, **environ: str) -> None:
         self.data_dir = data_dir
+        # Not a pipe: nobody empties it while the test does other things, and who writes to a full one stands still.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop
         self.local_file = config_home / "truerun" / "local.json"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRUERUN_")}
         self.process = subprocess.Popen(
@@ -35,20 +39,23 @@ class Up:
                 "XDG_CONFIG_HOME": str(config_home),
                 **environ,
             },
-            stdout=subprocess.PIPE,
+            stdout=self._log,
             stderr=subprocess.STDOUT,
-            text=True,
             # Like a job of an interactive shell, which Ctrl-C reaches as a group.
             process_group=0,
         )
-        self.output = ""
+
+    @property
+    def output(self) -> str:
+        """What it has said so far."""
+        return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0).decode()
 
     def ready(self) -> Self:
-        assert self.process.stdout is not None
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while "Ctrl-C" not in self.output:
-            line = self.process.stdout.readline()
-            self.output += line
-            assert line, f"it ended: {self.output}"
+            assert self.process.poll() is None, f"it ended: {self.output}"
+            assert time.monotonic() < deadline, f"it is not ready: {self.output}"
+            time.sleep(0.02)
         return self
 
     @property
@@ -70,15 +77,14 @@ class Up:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def ended(self) -> int:
-        """Its exit status, when it has one; the rest of what it said is in `output` then."""
-        rest, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
-        self.output += rest
-        return self.process.returncode
+        """Its exit status, when it has one; everything that it said is in `output` then."""
+        return self.process.wait(PATIENCE_SECONDS)
 
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.communicate(timeout=PATIENCE_SECONDS)
+        self.process.wait(PATIENCE_SECONDS)
+        self._log.close()
 
 
 def a_free_port() -> int:
