@@ -36,6 +36,15 @@ class EmbeddedPostgres:
         """Whether the server is still there; it goes only when somebody stops or kills it from outside."""
         return self.cluster.is_running()
 
+    def start_again(self) -> None:
+        """Start the server after it has ended by itself.
+
+        Raises:
+            EmbeddedPostgresError, OSError: It cannot be started, now at least.
+        """
+        with _locked(self.cluster.place.start_lock):
+            self.cluster.start()
+
     def url(self, database: str = ROLE) -> str:
         """Address of a database, as libpq and SQLAlchemy read it."""
         return f"postgresql://{ROLE}@/{quote(database, safe='')}?host={quote(str(self.socket_dir), safe='')}"

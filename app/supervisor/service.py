@@ -24,6 +24,7 @@ from app.settings import Settings
 from app.supervisor.children import Child, ServiceFailed, check_all_alive, start_child
 from app.supervisor.listening import bound_socket, local_url
 from app.supervisor.local_file import local_file, read_admin_token, write_local_file
+from app.supervisor.revival import Revival
 
 READY_SECONDS = 60
 POLL_SECONDS = 0.1
@@ -51,15 +52,16 @@ class RunningService:
     def keep_serving(self) -> None:
         """Wait until somebody stops this program, by Ctrl-C or SIGTERM, which raise KeyboardInterrupt.
 
+        Our own Postgres is started again when it ends by itself: what was acknowledged is in its log.
+
         Raises:
-            ServiceFailed: The API, the worker or our Postgres has ended by itself.
+            ServiceFailed: The API or the worker has ended by itself, or our Postgres does so again and again.
         """
+        revival = None if self.postgres is None else Revival(self.postgres)
         while True:
             check_all_alive(self.children)
-            if self.postgres is not None and not self.postgres.is_running():
-                raise ServiceFailed(
-                    f"Postgres ended unexpectedly; its log is {self.postgres.cluster.place.log}"
-                )
+            if revival is not None:
+                revival.look()
             time.sleep(POLL_SECONDS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
@@ -144,16 +145,33 @@ def test_a_part_that_dies_is_named_and_the_rest_is_stopped(
     assert all_gone(everything)
 
 
-def test_a_postgres_that_dies_is_named_and_the_rest_is_stopped(up: Callable[..., Up]) -> None:
+def test_a_postgres_that_dies_is_started_again_and_what_it_held_is_there(up: Callable[..., Up]) -> None:
     service = up().ready()
-    everything = service.everything()
     first = postmaster(service.data_dir)
     assert first is not None
 
     first.kill()
 
+    wait_until(lambda: postmaster(service.data_dir) not in (None, first))
+    wait_until(lambda: get(service.url, "/readyz") == 200)
+    assert get(service.url, "/api/v1/me", token=service.token) == 200
+    service.press_ctrl_c()
+    assert service.ended() == 0
+    assert "postgres_runs_again" in service.output
+
+
+def test_a_postgres_that_dies_again_and_again_is_named_and_the_rest_is_stopped(up: Callable[..., Up]) -> None:
+    service = up().ready()
+    everything = service.everything()
+
+    while service.process.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            running = postmaster(service.data_dir)
+            if running is not None:
+                running.kill()
+
     assert service.ended() == 1
-    assert "Postgres ended unexpectedly" in service.output
+    assert "Postgres ended unexpectedly 6 times" in service.output
     assert all_gone(everything)
 
 
