@@ -8,7 +8,7 @@ COMPILE = "$$($(BOOTSTRAP) uv)" pip compile --quiet --universal --python-version
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test try-image check fix calibrate lock env env-runtime
+.PHONY: help demo up test try-image check fix bench calibrate lock env env-runtime
 
 help:  ## show this list
 	@echo "usage: make TARGET"
@@ -37,6 +37,9 @@ check: env  ## formatting, lint, types, import rules, schema against migrations
 fix: env  ## format and apply the safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: env  ## measure speed and memory; writes docs/benchmarks.md (PEERS=1: MLflow beside it; ARGS=--quick)
+	$(BIN)/python -m bench.speed $(ARGS)
 
 calibrate: env  ## measure how often the rule of noise errs; writes docs/calibration.md
 	$(BIN)/python -m bench.calibration

@@ -1,0 +1,130 @@
+"""`make bench`; PEERS=1 measures MLflow beside it, `--quick` everything at a small size without writing the page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from app.embedded import embedded_postgres
+from bench.speed.boards import boards
+from bench.speed.judging import judging
+from bench.speed.peers import mlflow_search
+from bench.speed.posting import posting
+from bench.speed.rows import Row, machine
+from bench.speed.service import BenchmarkFailed, running
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+START_AIM_SECONDS, MEMORY_AIM_MIB = 5.0, 200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    posts: int
+    boards: tuple[int, int]
+    asked: int
+    groups: int
+    judged: int
+
+
+FULL = Sizes(posts=300, boards=(10_000, 100_000), asked=200, groups=1000, judged=20)
+QUICK = Sizes(posts=5, boards=(20, 60), asked=5, groups=20, judged=2)
+
+
+def measure(sizes: Sizes, place: Path, *, peers: bool) -> tuple[list[Row], list[str]]:
+    """Every row, and the machine it was measured on.
+
+    Args:
+        place: An empty directory that the user running Postgres may pass through.
+    """
+    with running(place) as service:
+        rows = [_start("first start, an empty data directory, to ready", service.seconds_to_ready)]
+    with running(place) as service, embedded_postgres(place / "data") as postgres:
+        rows.append(_start("start on existing data, to ready", service.seconds_to_ready))
+        rows.append(_memory("API memory at rest", service.api_memory_bytes(), aim=MEMORY_AIM_MIB))
+        rows.append(posting(service, place, posts=sizes.posts))
+        rows.append(_memory(f"API memory after {sizes.posts} posts", service.api_memory_bytes()))
+        url = postgres.url()
+        rows += boards(service, url, counts=sizes.boards, asked=sizes.asked)
+        if peers:
+            count = sizes.boards[1]
+            rows.append(mlflow_search(service, url, place, board=f"board-{count}", count=count))
+        settings = _settings(url)
+    rows += judging(groups=sizes.groups, times=sizes.judged)
+    return rows, machine(settings)
+
+
+def page(rows: list[Row], facts: list[str]) -> str:
+    lines = ["| what | measured | aim | met | beside it |", "|---|---|---|---|---|"]
+    for row in rows:
+        met = "" if row.is_met is None else "yes" if row.is_met else "**no**"
+        lines.append(f"| {row.what} | {row.measured} | {row.aim} | {met} | {row.floor} |")
+    return "\n".join([_HEAD, *(f"- {fact}" for fact in facts), "", *lines, ""])
+
+
+_HEAD = """# Benchmarks
+
+Written by `make bench` (`PEERS=1 make bench` measures MLflow in the same run). The service is the real one, started
+with `truerun-server up` on its own Postgres with `fsync` on, asked over one kept-alive connection on loopback. What
+stands beside a number was measured in turn with it, call by call, so the ratio holds on a busy machine too.
+"""
+
+
+def _start(what: str, seconds: float) -> Row:
+    return Row(
+        what=what,
+        measured=f"{seconds:.1f} s",
+        aim=f"≤ {START_AIM_SECONDS:.0f} s",
+        is_met=seconds <= START_AIM_SECONDS,
+    )
+
+
+def _memory(what: str, size: int, *, aim: float | None = None) -> Row:
+    mib = size / 2**20
+    return Row(
+        what=what,
+        measured=f"{mib:.0f} MiB",
+        aim="" if aim is None else f"≤ {aim:.0f} MiB",
+        is_met=None if aim is None else mib <= aim,
+    )
+
+
+def _settings(database_url: str) -> str:
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute(
+            "SELECT current_setting('server_version'), current_setting('fsync'), "
+            "current_setting('synchronous_commit'), current_setting('full_page_writes')"
+        ).fetchone()
+    version, fsync, synchronous, full_pages = found or ("?", "?", "?", "?")
+    return (
+        f"Postgres {version} (fsync {fsync}, synchronous_commit {synchronous}, full_page_writes {full_pages})"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="truerun-bench-") as name:
+        place = Path(name)
+        # As root, Postgres runs as another user, who must be able to pass through.
+        place.chmod(0o711)
+        try:
+            rows, facts = measure(QUICK if asked.quick else FULL, place, peers=bool(os.environ.get("PEERS")))
+        except BenchmarkFailed as error:
+            sys.stderr.write(f"bench: {error}\n")
+            return 1
+    text = page(rows, facts)
+    sys.stdout.write(text)
+    if not asked.quick:
+        PAGE.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
