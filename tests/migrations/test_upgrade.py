@@ -193,8 +193,7 @@ def test_a_release_is_rolled_out_while_people_post(
         promoted = poster.promoted
         assert promoted > 0
         with serving(CLONE, old_url, log=tmp_path / "new.log") as new:
-            # Side by side; each worker stays with one, since the code of before does not know every new rule by which
-            # the code of after judges.
+            # Side by side; each worker stays with one.
             poster.urls = [old, new]
             poster.until_posted(12)
             poster.urls = [new]

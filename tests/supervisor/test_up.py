@@ -165,7 +165,7 @@ def test_a_postgres_that_dies_again_and_again_is_named_and_the_rest_is_stopped(u
     everything = service.everything()
 
     while service.process.poll() is None:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
             running = postmaster(service.data_dir)
             if running is not None:
                 running.kill()
