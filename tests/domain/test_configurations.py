@@ -120,3 +120,4 @@ def test_seeds_and_volatile_keys_are_told_by_the_parts_of_a_key() -> None:
         True,
         False,
     ]
+    assert is_volatile("name[0].first", ("name",))
