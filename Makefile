@@ -8,7 +8,7 @@ COMPILE = "$$($(BOOTSTRAP) uv)" pip compile --quiet --universal --python-version
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test try-image check fix bench calibrate lock env env-runtime
+.PHONY: help demo up test test-full try-image check fix bench calibrate lock env env-runtime
 
 help:  ## show this list
 	@echo "usage: make TARGET"
@@ -26,6 +26,10 @@ test: env  ## run the tests (ARGS="-k champion" to choose)
 
 try-image: env  ## run the Dockerfile's steps in a bare Debian, then the image (root, debootstrap)
 	@exec $(BIN)/python -m tests.containers.try_image $(ARGS)
+
+test-full: env  ## the long runs: 500 kills (writes docs/faults.md), then try-image
+	FAULTS_KILLS=500 $(BIN)/python -m pytest tests/faults/test_storm.py
+	$(MAKE) try-image
 
 check: env  ## formatting, lint, types, import rules, schema against migrations
 	$(BIN)/ruff format --check .

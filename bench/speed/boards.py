@@ -58,7 +58,8 @@ def fill(service: Running, database_url: str, count: int) -> str:
         if project is None:
             raise BenchmarkFailed(f"project {key} is not there")
         connection.execute(_COPY, {"project": project[0], "count": count - 1})
-        connection.execute("ANALYZE")
+        connection.execute("VACUUM ANALYZE")
+    service.close()
     return key
 
 

@@ -51,6 +51,7 @@ def mlflow_search(service: Running, database_url: str, place: Path, *, board: st
         with psycopg.connect(address, autocommit=True) as connection:
             connection.execute(_FILL, {"count": count, "last": METRICS - 1})
             connection.execute("ANALYZE")
+        service.close()
         theirs = _search(url)
         if theirs.count(b'"run_uuid"') < 2:
             raise BenchmarkFailed(f"MLflow found nothing: {theirs[:300]!r}")

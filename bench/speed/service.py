@@ -67,8 +67,10 @@ class Running:
         return json.loads(content) if content else None
 
     def close(self) -> None:
+        """Close the connection; the next request opens another. After a pause the service has closed its end."""
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
 
     def api_memory_bytes(self) -> int:
         """Resident memory of the process that serves the API."""
