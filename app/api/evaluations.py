@@ -64,7 +64,7 @@ def post_evaluation(
     row = db.by_id(session, project_id=recorded.project_id, evaluation_id=recorded.evaluation_id)
     if row is None:
         raise LookupError(f"evaluation {evaluation_id} was recorded and is not there")
-    answer = verdict_answer(session, row)
+    answer = verdict_answer(session, row, given=recorded.verdict)
     # For the log and the counters, which wait for the commit.
     request.state.gate = str(answer.gate)
     return answer

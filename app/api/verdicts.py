@@ -15,27 +15,32 @@ from app.api.answers import (
 from app.db import Session, assessments, evaluations, projects, stale, suites
 from app.db import runs as runs_db
 from app.db.evaluations import EvaluationRow
+from app.domain.evaluations import Validity
 from app.domain.gate import effective_gate
-from app.domain.outcomes import Aggregate, Check, Gate
+from app.domain.outcomes import Aggregate, Check, Gate, Verdict
 from app.domain.record import check_to_document
 from app.domain.sentences import explain
 from app.domain.summary import sentence_for_invalid
 
 
-def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
+def verdict_answer(session: Session, row: EvaluationRow, *, given: Verdict | None = None) -> VerdictAnswer:
     """The newest verdict of an evaluation, closed when the run or the evaluation is invalid.
 
     Whether it is out of date is asked before it is read: the other way round, a verdict that is given again in between
     would be answered in its old form, and as if it were the newest.
+
+    Args:
+        given: The verdict, where this very transaction has given it.
     """
     project_id = row.project_id
-    is_stale = row.id in stale.still(session, project_id=project_id, ids=[row.id])
-    row = evaluations.by_id(session, project_id=project_id, evaluation_id=row.id) or row
-    verdict = assessments.load_verdict(
+    is_stale = False
+    if given is None:
+        is_stale = row.id in stale.still(session, project_id=project_id, ids=[row.id])
+        row = evaluations.by_id(session, project_id=project_id, evaluation_id=row.id) or row
+    verdict = given or assessments.load_verdict(
         session, project_id=project_id, evaluation_id=row.id, number=row.assessment
     )
     assessed = assessments.row_at(session, project_id=project_id, evaluation_id=row.id, number=row.assessment)
-    evaluation = evaluations.load(session, project_id=project_id, ids=[row.id])[row.id]
     run = runs_db.by_id(session, row.run_id)
     project = projects.by_id(session, project_id)
     suite = suites.at(session, project_id=project_id, suite_id=row.suite_id, version=row.suite_version)
@@ -44,6 +49,7 @@ def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
     validity, reason = evaluations.effective_validity(
         (run.validity, run.validity_reason), (row.validity, row.validity_reason)
     )
+    is_valid = validity != Validity.INVALID.value
     return VerdictAnswer(
         evaluation=row.id,
         run_id=row.run_id,
@@ -57,8 +63,8 @@ def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
         purpose=row.purpose,
         validity=validity,
         validity_reason=reason,
-        gate=effective_gate(verdict.gate, evaluation),
-        sentence=verdict.sentence if evaluation.is_valid else sentence_for_invalid(evaluation, reason),
+        gate=verdict.gate if is_valid else Gate.CLOSED,
+        sentence=verdict.sentence if is_valid else _sentence_for_invalid(session, row, reason),
         baseline=_baseline(session, row, assessed),
         policy_version=assessed.policy_version,
         assessment=assessed.number,
@@ -69,6 +75,11 @@ def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
         aggregates=[_aggregate(column) for column in verdict.aggregates],
         created_at=row.created_at,
     )
+
+
+def _sentence_for_invalid(session: Session, row: EvaluationRow, reason: str | None) -> str:
+    evaluation = evaluations.load(session, project_id=row.project_id, ids=[row.id])[row.id]
+    return sentence_for_invalid(evaluation, reason)
 
 
 def _baseline(

@@ -48,11 +48,17 @@ _NOBODYS = UUID(int=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """created: False when the same content had been posted under this id before."""
+    """What became of a post.
+
+    Args:
+        created: False when the same content had been posted under this id before.
+        verdict: As it was just given; None when it was given before.
+    """
 
     project_id: UUID
     evaluation_id: UUID
     created: bool
+    verdict: Verdict | None = None
 
 
 def record_evaluation(
@@ -94,12 +100,13 @@ def record_evaluation(
         session, project_id=run.project_id, suite_id=suite_row.id, stage=posted.stage
     )
     filing = Filing(session, actor, run, suite_row, post, candidate, place, pointer, now)
-    if not filing.store():
+    verdict = filing.store()
+    if verdict is None:
         taken = db.by_id(session, project_id=run.project_id, evaluation_id=evaluation_id)
         if taken is None:
             raise LookupError(f"evaluation {evaluation_id} is taken and is not there")
         return _known(taken, run, post)
-    return Recorded(project_id=run.project_id, evaluation_id=evaluation_id, created=True)
+    return Recorded(project_id=run.project_id, evaluation_id=evaluation_id, created=True, verdict=verdict)
 
 
 def verdict_of(session: Session, project_id: UUID, evaluation_id: UUID) -> Verdict:

@@ -74,8 +74,8 @@ class Filing:
     def is_claim(self) -> bool:
         return self.candidate.purpose is Purpose.CANDIDATE
 
-    def store(self) -> bool:
-        """Whether it was stored; False, with nothing written, when the id was taken this moment."""
+    def store(self) -> Verdict | None:
+        """Its verdict, stored with it; None, with nothing written, when the id was taken this moment."""
         suite = self.suite_row.to_domain()
         court = convene(self.session, self.pointer, runs=[self.run], frozen=self._freeze(suite))
         inputs = court.input_for(self.candidate, suite, self.run)
@@ -86,7 +86,7 @@ class Filing:
             # Before the new one is there: at no moment does a run have two.
             evaluations.unmark_latest(self.session, self.place.previous)
         if not evaluations.insert_evaluation(self.session, row, self.post.values):
-            return False
+            return None
         assessments.insert_assessment(
             self.session,
             project_id=row.project_id,
@@ -101,7 +101,7 @@ class Filing:
             self._claim(row, court.weighing(suite), verdict, follows=follows)
         self._settle_alone(court)
         self._audit(row)
-        return True
+        return verdict
 
     def _freeze(self, suite: Suite) -> FrozenWeights:
         """The suite's weights, which this evaluation brings when it is the suite's first."""

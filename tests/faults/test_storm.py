@@ -62,8 +62,8 @@ def _write(storm: Storm, seconds: float) -> None:
     ledger = storm.ledger
     line = (
         f"{datetime.now(UTC):%Y-%m-%d}, commit {commit or 'unknown'}, seed {SEED}: {storm.kills.total()} kills "
-        f"({kills}) in {seconds:.0f} s, {len(ledger.acknowledged):,} posts, {len(ledger.events):,} moves of the champion "
-        f"and {ledger.marked:,} invalidations acknowledged; 0 violations."
+        f"({kills}) in {seconds:.0f} s, {len(ledger.acknowledged):,} posts, {len(ledger.events):,} moves of the "
+        f"champion and {ledger.marked:,} invalidations acknowledged; 0 violations."
     )
     head, mark, rest = PAGE.read_text().partition("<!-- last run -->\n")
     _, end, tail = rest.partition("<!-- end -->")
