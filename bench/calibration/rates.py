@@ -33,6 +33,9 @@ class Rate:
     standard_error: float
 
 
+Rates: TypeAlias = dict[tuple[str, tuple[int, int]], list[Rate]]
+
+
 def drawn(series: Series, n: int, k: int, draws: int, rng: np.random.Generator) -> Draws:
     """So many times n + k different seeds of one recipe."""
     order = np.argsort(rng.random((draws, len(series.errors))), axis=1)[:, : n + k]
@@ -47,11 +50,9 @@ def drawn(series: Series, n: int, k: int, draws: int, rng: np.random.Generator) 
     )
 
 
-def rates(
-    several: Sequence[Series], *, seed: int = 1, draws: int = DRAWS_PER_SERIES
-) -> dict[tuple[str, tuple[int, int]], list[Rate]]:
+def rates(several: Sequence[Series], *, seed: int = 1, draws: int = DRAWS_PER_SERIES) -> Rates:
     """By rule and size, the rate for each of EFFECTS; the same for the same seed."""
-    found: dict[tuple[str, tuple[int, int]], list[Rate]] = {}
+    found: Rates = {}
     for size in SIZES:
         rng = np.random.default_rng([seed, *size])
         samples = [drawn(series, *size, draws, rng) for series in several]

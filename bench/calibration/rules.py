@@ -48,11 +48,11 @@ class Prior:
 
     Args:
         degrees: Weight, in degrees of freedom; 0 for no prior.
-        relative_spread: Deviation as a share of the mean.
+        relative_spread: Deviation as a share of the mean; one for all draws, or one each.
     """
 
     degrees: float
-    relative_spread: float
+    relative_spread: Floats | float
 
 
 def effect_alone(draws: Draws, effect: float) -> Flags:
