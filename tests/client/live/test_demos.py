@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -30,6 +32,40 @@ def worker(live: Live) -> Iterator[None]:
     yield
     stop.set()
     thread.join(30)
+
+
+class Broken(Exception):
+    """The demo was stopped."""
+
+
+class BreaksOff(Service):
+    """Lets so many writes through, then fails after the next one has arrived."""
+
+    def __init__(self, service: Service, *, after: int) -> None:
+        super().__init__(service.settings)
+        self.left = after
+
+    def send(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        answer = super().send(*arguments, **options)
+        if self.left == 0:
+            raise Broken
+        self.left -= 1
+        return answer
+
+
+def posted(service: Service, project: str, suite: str) -> Mapping[str, Any]:
+    """How many evaluations each run has, and the champion's events."""
+    runs = service.items(f"/projects/{project}/runs")
+    return {
+        "evaluations": {
+            run["key"]: len(service.items(f"/runs/{run['run_id']}/evaluations", {"suite": suite}))
+            for run in runs
+        },
+        "attempts": {run["attempt"] for run in runs},
+        "events": [
+            event["kind"] for event in service.items(f"/projects/{project}/suites/{suite}/baseline/events")
+        ],
+    }
 
 
 def test_the_well_improves_the_mean_and_hides_five_datasets(service: Service) -> None:
@@ -68,3 +104,38 @@ def test_only_the_seeds_tell_catboost_from_tabr(service: Service, worker: None) 
     verdict = service.get(f"/evaluations/{evaluations[0]['evaluation']}")
     judged = {(each["metric"], each["group"]) for each in verdict["checks"] if each["rule"] == "regression"}
     assert judged == {(metric, name) for name, metric in tabular.METRICS.items()}
+
+
+def test_tfno_hides_three_of_sixteen_datasets(service: Service) -> None:
+    the_well.load(service)
+
+    evaluations = the_well.evaluations_of(service, the_well.PROJECT, the_well.SUITE, "tfno")
+    verdict = service.get(f"/evaluations/{evaluations[0]['evaluation']}")
+
+    judged = [
+        check
+        for check in verdict["checks"]
+        if check["rule"] == "regression" and check["outcome"] != "not_evaluated"
+    ]
+    regressed = {check["group"] for check in judged if check["outcome"] == "regressed"}
+    assert regressed == {
+        "gray_scott_reaction_diffusion",
+        "helmholtz_staircase",
+        "turbulence_gravity_cooling",
+    }
+    assert len(judged) == 16
+    assert verdict["gate"] == "closed"
+
+
+@pytest.mark.parametrize("writes", [0, 2, 4, 6])
+def test_a_demo_that_was_broken_off_goes_on_where_it_was(service: Service, writes: int) -> None:
+    with closing(BreaksOff(service, after=writes)) as broken, pytest.raises(Broken):
+        the_well.load(broken)
+
+    the_well.load(service)
+
+    assert posted(service, the_well.PROJECT, the_well.SUITE) == {
+        "evaluations": dict.fromkeys(("cnextu-net", "u-net", "tfno", "fno"), 1),
+        "attempts": {1},
+        "events": ["bootstrap"],
+    }
