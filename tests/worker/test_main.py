@@ -80,7 +80,9 @@ def undelivered(world: World) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_worker_when_what_it_has_in_hand_is_delivered(number: int, database_url: str) -> None:
+def test_a_signal_ends_the_worker_when_what_it_has_in_hand_is_delivered(
+    number: int, database_url: str
+) -> None:
     with a_world(database_url) as world, a_process(database_url) as process:
         owe(world, a_project(world).id, "a1")
         read_until(process, "began a1")
