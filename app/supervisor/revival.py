@@ -6,10 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 import structlog
 
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.embedded import EmbeddedPostgresError
 from app.supervisor.children import ServiceFailed
 
 _log = structlog.get_logger("truerun.supervisor")
@@ -20,15 +22,25 @@ WITHIN_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
+class Startable(Protocol):
+    """What an embedded Postgres is to whoever keeps it running."""
+
+    def is_running(self) -> bool: ...
+
+    def start_again(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Revival:
     """Keeps a Postgres running; while it does not start, the API answers 503 and the worker waits.
 
     Args:
+        log: Where it says why it ended.
         clock: Seconds that only grow.
     """
 
-    postgres: EmbeddedPostgres
+    postgres: Startable
+    log: Path
     clock: Callable[[], float] = time.monotonic
     _ends: deque[float] = field(default_factory=deque)
     _is_down: bool = False
@@ -53,12 +65,12 @@ class Revival:
         self._ends.append(now)
         while self._ends[0] <= now - WITHIN_SECONDS:
             self._ends.popleft()
-        log = str(self.postgres.cluster.place.log)
         if len(self._ends) > MOST_ENDS:
             raise ServiceFailed(
-                f"Postgres ended unexpectedly {len(self._ends)} times within {WITHIN_SECONDS:.0f} s; its log is {log}"
+                f"Postgres ended unexpectedly {len(self._ends)} times within {WITHIN_SECONDS:.0f} s; "
+                f"its log is {self.log}"
             )
-        _log.warning("postgres_ended_unexpectedly", log=log)
+        _log.warning("postgres_ended_unexpectedly", log=str(self.log))
         self._is_down, self._pause_seconds, self._not_before = True, 0.0, now
 
     def _try(self) -> None:

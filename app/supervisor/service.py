@@ -57,7 +57,8 @@ class RunningService:
         Raises:
             ServiceFailed: The API or the worker has ended by itself, or our Postgres does so again and again.
         """
-        revival = None if self.postgres is None else Revival(self.postgres)
+        postgres = self.postgres
+        revival = None if postgres is None else Revival(postgres, log=postgres.cluster.place.log)
         while True:
             check_all_alive(self.children)
             if revival is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -84,9 +85,11 @@ class Poster:
 
 def test_a_full_disk_is_said_nothing_is_lost_and_room_is_all_it_takes(volume: Path, tmp_path: Path) -> None:
     service = Up(volume, tmp_path / "config", TRUERUN_LOG_LEVEL="warning", TRUERUN_RATE_LIMIT_PER_SECOND="0")
-    try:
+    with contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(service.stop)
         service.ready()
         poster = Poster(service)
+        at_the_end.callback(poster.client.close)
         assert poster.post(str(uuid4())).status_code == 201
         ballast = volume.parent / "ballast"
         fill(ballast)
@@ -114,5 +117,3 @@ def test_a_full_disk_is_said_nothing_is_lost_and_room_is_all_it_takes(volume: Pa
         assert poster.is_stored(evaluation_id)
         assert poster.post(str(uuid4())).status_code == 201
         assert httpx.get(f"{service.url}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
-    finally:
-        service.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import signal
@@ -157,22 +156,6 @@ def test_a_postgres_that_dies_is_started_again_and_what_it_held_is_there(up: Cal
     assert get(service.url, "/api/v1/me", token=service.token) == 200
     service.press_ctrl_c()
     assert service.ended() == 0
-    assert "postgres_runs_again" in service.output
-
-
-def test_a_postgres_that_dies_again_and_again_is_named_and_the_rest_is_stopped(up: Callable[..., Up]) -> None:
-    service = up().ready()
-    everything = service.everything()
-
-    while service.process.poll() is None:
-        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
-            running = postmaster(service.data_dir)
-            if running is not None:
-                running.kill()
-
-    assert service.ended() == 1
-    assert "Postgres ended unexpectedly 6 times" in service.output
-    assert all_gone(everything)
 
 
 def test_when_it_is_killed_its_parts_end_and_the_last_one_stops_postgres(up: Callable[..., Up]) -> None:
