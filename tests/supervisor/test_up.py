@@ -105,6 +105,15 @@ def test_a_taken_port_means_the_next_one_and_a_token_that_fails_a_new_one(
         assert get(service.url, "/api/v1/me", token=service.token) == 200
 
 
+@pytest.fixture
+def a_terminal() -> Iterator[None]:
+    """Children hear SIGHUP, even where the tests were started by nohup, which would have it ignored by all of them."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("a_terminal")
 def test_it_uses_the_postgres_it_is_given_and_stops_when_the_terminal_closes(
     up: Callable[..., Up], empty_database_url: str
 ) -> None:
