@@ -20,7 +20,7 @@ from app.api.router import a_router
 from app.api.schemas import Invalidation, PostEvaluation, Verification
 from app.api.suites import group_documents
 from app.api.texts import checked_text
-from app.api.verdicts import verdict_answer, verdict_summaries
+from app.api.verdicts import filed_answer, verdict_answer, verdict_summaries
 from app.db import assessments, evaluation_lists
 from app.db import evaluations as db
 from app.domain.access import Action
@@ -61,10 +61,13 @@ def post_evaluation(
         new_id=new_id,
     )
     response.status_code = 201 if recorded.created else 200
-    row = db.by_id(session, project_id=recorded.project_id, evaluation_id=recorded.evaluation_id)
-    if row is None:
-        raise LookupError(f"evaluation {evaluation_id} was recorded and is not there")
-    answer = verdict_answer(session, row, given=recorded.verdict)
+    if recorded.filed is not None:
+        answer = filed_answer(session, recorded.filed)
+    else:
+        row = db.by_id(session, project_id=recorded.project_id, evaluation_id=recorded.evaluation_id)
+        if row is None:
+            raise LookupError(f"evaluation {evaluation_id} was recorded and is not there")
+        answer = verdict_answer(session, row)
     # For the log and the counters, which wait for the commit.
     request.state.gate = str(answer.gate)
     return answer

@@ -49,6 +49,8 @@ def read_json(body: bytes) -> Any:
         raise InvalidInput(f"the body is not JSON: {error.msg} ({where})") from None
     except RecursionError:
         raise InvalidInput(f"the body is nested too deeply; at most {MAX_DEPTH} levels are read") from None
+    if _is_plain(document, text):
+        return document
     problems = []
     for problem in _problems(document):
         problems.append(problem)
@@ -57,6 +59,30 @@ def read_json(body: bytes) -> Any:
     if problems:
         raise InvalidInput("the body holds values that cannot be stored", problems=problems)
     return document
+
+
+def _is_plain(document: Any, text: str) -> bool:
+    """Whether there is nothing to find; says so without a path to each value, which takes several times as long."""
+    # NUL and halves of surrogate pairs can only come by an escape: UTF-8 and JSON refuse them as they are.
+    if "\\u" in text:
+        return False
+    level: list[Any] = [document]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is _Object:
+                if value.repeated is not None:
+                    return False
+                below.extend(value.values())
+            elif kind is list:
+                below.extend(value)
+            elif kind is _Literal:
+                return False
+        if not below:
+            return True
+        level = below
+    return False
 
 
 def _object(pairs: list[tuple[str, Any]]) -> _Object:

@@ -15,37 +15,77 @@ from app.api.answers import (
 from app.db import Session, assessments, evaluations, projects, stale, suites
 from app.db import runs as runs_db
 from app.db.evaluations import EvaluationRow
+from app.db.runs import RunRow
 from app.domain.evaluations import Validity
 from app.domain.gate import effective_gate
 from app.domain.outcomes import Aggregate, Check, Gate, Verdict
 from app.domain.record import check_to_document
 from app.domain.sentences import explain
 from app.domain.summary import sentence_for_invalid
+from app.services.filing import Filed
 
 
-def verdict_answer(session: Session, row: EvaluationRow, *, given: Verdict | None = None) -> VerdictAnswer:
+def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
     """The newest verdict of an evaluation, closed when the run or the evaluation is invalid.
 
     Whether it is out of date is asked before it is read: the other way round, a verdict that is given again in between
     would be answered in its old form, and as if it were the newest.
-
-    Args:
-        given: The verdict, where this very transaction has given it.
     """
     project_id = row.project_id
-    is_stale = False
-    if given is None:
-        is_stale = row.id in stale.still(session, project_id=project_id, ids=[row.id])
-        row = evaluations.by_id(session, project_id=project_id, evaluation_id=row.id) or row
-    verdict = given or assessments.load_verdict(
+    is_stale = row.id in stale.still(session, project_id=project_id, ids=[row.id])
+    row = evaluations.by_id(session, project_id=project_id, evaluation_id=row.id) or row
+    verdict = assessments.load_verdict(
         session, project_id=project_id, evaluation_id=row.id, number=row.assessment
     )
     assessed = assessments.row_at(session, project_id=project_id, evaluation_id=row.id, number=row.assessment)
     run = runs_db.by_id(session, row.run_id)
-    project = projects.by_id(session, project_id)
     suite = suites.at(session, project_id=project_id, suite_id=row.suite_id, version=row.suite_version)
-    if run is None or project is None or suite is None:
-        raise LookupError(f"evaluation {row.id} lost its run, project or suite")
+    if run is None or suite is None:
+        raise LookupError(f"evaluation {row.id} lost its run or suite")
+    return _answer(
+        session,
+        row,
+        run,
+        verdict,
+        suite_key=suite.key,
+        baseline=_baseline(session, row, assessed),
+        policy_version=assessed.policy_version,
+        is_stale=is_stale,
+    )
+
+
+def filed_answer(session: Session, filed: Filed) -> VerdictAnswer:
+    """The verdict that this very transaction has given, without reading what it has just written."""
+    baseline = None
+    if filed.champion is not None:
+        evaluation_id, run_key = filed.champion
+        baseline = BaselineRefAnswer(evaluation=evaluation_id, run=run_key, version=filed.row.judged_version)
+    return _answer(
+        session,
+        filed.row,
+        filed.run,
+        filed.verdict,
+        suite_key=filed.suite_key,
+        baseline=baseline,
+        policy_version=filed.policy_version,
+        is_stale=False,
+    )
+
+
+def _answer(
+    session: Session,
+    row: EvaluationRow,
+    run: RunRow,
+    verdict: Verdict,
+    *,
+    suite_key: str,
+    baseline: BaselineRefAnswer | None,
+    policy_version: int,
+    is_stale: bool,
+) -> VerdictAnswer:
+    project = projects.by_id(session, row.project_id)
+    if project is None:
+        raise LookupError(f"evaluation {row.id} lost its project")
     validity, reason = evaluations.effective_validity(
         (run.validity, run.validity_reason), (row.validity, row.validity_reason)
     )
@@ -55,7 +95,7 @@ def verdict_answer(session: Session, row: EvaluationRow, *, given: Verdict | Non
         run_id=row.run_id,
         run=run.key,
         project=project.key,
-        suite=suite.key,
+        suite=suite_key,
         suite_version=row.suite_version,
         stage=row.stage,
         step=row.step,
@@ -65,9 +105,9 @@ def verdict_answer(session: Session, row: EvaluationRow, *, given: Verdict | Non
         validity_reason=reason,
         gate=verdict.gate if is_valid else Gate.CLOSED,
         sentence=verdict.sentence if is_valid else _sentence_for_invalid(session, row, reason),
-        baseline=_baseline(session, row, assessed),
-        policy_version=assessed.policy_version,
-        assessment=assessed.number,
+        baseline=baseline,
+        policy_version=policy_version,
+        assessment=row.assessment,
         stale=is_stale,
         judged_cells=verdict.judged_cells,
         total_cells=verdict.total_cells,

@@ -127,7 +127,8 @@ def of_subject(session: Session, subject: Subject) -> dict[AlertKind, AlertState
         alert.c.stage == subject.stage,
         alert.c.subject == subject.name,
     )
-    _lock(session, *here)
+    if not _lock(session, *here):
+        return {}
     rows = [_row(row) for row in session.execute(_select().where(*here)).mappings()]
     return {row.alert.kind: row.alert for row in rows}
 
@@ -200,9 +201,10 @@ def page(
     return [_row(row) for row in rows.mappings()]
 
 
-def _lock(session: Session, *where: ColumnElement[bool]) -> None:
-    # On its own: the rows joined to a locked one are those of before the wait.
-    session.execute(select(alert.c.id).where(*where).order_by(alert.c.kind).with_for_update())
+def _lock(session: Session, *where: ColumnElement[bool]) -> bool:
+    """Whether there is any; on its own, since the rows joined to a locked one are those of before the wait."""
+    locked = session.execute(select(alert.c.id).where(*where).order_by(alert.c.kind).with_for_update())
+    return locked.first() is not None
 
 
 def _runs_and_evaluations() -> Any:

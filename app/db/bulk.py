@@ -5,7 +5,8 @@ Measured with the 269 checks of a post on a busy machine: 5.5 ms, against 9.1 ms
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -60,12 +61,11 @@ def insert_columns(
 
 def _written(kind: TypeEngine[Any], values: Sequence[Any]) -> Sequence[Any]:
     """The values as JSON that Postgres reads back into the column's type."""
-    write: Callable[[Any], Any] | None = None
     if isinstance(kind, Double):
-        write = number_to_json
-    elif isinstance(kind, LargeBinary):
-        write = _hexadecimal
-    return values if write is None else [write(value) for value in values]
+        return [value if value is None or math.isfinite(value) else number_to_json(value) for value in values]
+    if isinstance(kind, LargeBinary):
+        return [_hexadecimal(value) for value in values]
+    return values
 
 
 def _hexadecimal(value: bytes | None) -> str | None:

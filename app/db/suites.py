@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,8 +12,14 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.db.remembered import Remembered
 from app.db.tables import suite, suite_version
 from app.domain.suites import Suite, suite_from_document
+
+# In groups and metrics; one takes about a kilobyte.
+_parsed: Remembered[tuple[Any, ...], Suite] = Remembered(
+    most=10_000, size=lambda suite: 1 + len(suite.groups) + len(suite.metrics)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,13 @@ class SuiteRow:
 
     def to_domain(self) -> Suite:
         """What the rules read, with the weights as they are frozen now."""
-        return suite_from_document(self.key, self.version, self.document, self.frozen_weights or {})
+        # A version that was taken back and written again was made at another time.
+        content = (self.project_id, self.id, self.key, self.version, self.created_at, self.created_by)
+        suite = _parsed.get(content)
+        if suite is None:
+            suite = suite_from_document(self.key, self.version, self.document)
+            _parsed.put(content, suite)
+        return replace(suite, frozen_weights=dict(self.frozen_weights or {}))
 
 
 def insert_suite(session: Session, *, project_id: UUID, suite_id: UUID, key: str, now: datetime) -> bool:

@@ -105,7 +105,11 @@ def drafts_from(verdict: Verdict, candidate_run: str, suite_key: str, stage: str
     begins with what is masked.
     """
     drafts = []
+    # Of hundreds of checks few give cause, and only for those the rest is looked at.
+    kinds = {check.rule.alert_kind for check in verdict.checks if blocks(check) or _is_warning(check)}
     for kind in (AlertKind.REGRESSION, AlertKind.LIMIT, AlertKind.INTEGRITY):
+        if kind.value not in kinds:
+            continue
         checks = [check for check in verdict.checks if check.rule.alert_kind == kind.value]
         required = [check for check in checks if blocks(check)]
         advised = [check for check in checks if kind is AlertKind.LIMIT and _is_warning(check)]

@@ -19,8 +19,9 @@ def number(x: float | int | None) -> str:
 def numbers_apart(a: float, b: float) -> tuple[str, str]:
     """Two numbers with as many digits as it takes to see that they differ (0.374 and 0.37401)."""
     for digits in range(4, 18):
-        if _written(a, digits) != _written(b, digits) or a == b:
-            return _written(a, digits), _written(b, digits)
+        written = _written(a, digits), _written(b, digits)
+        if written[0] != written[1] or a == b:
+            return written
     return repr(a), repr(b)
 
 

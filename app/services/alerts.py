@@ -76,6 +76,8 @@ def settle(
     current = db.of_subject(session, subject)
     current.pop(AlertKind.OVERRIDE, None)
     drafts = _drafts(session, watched, newest, known)
+    if not current and not drafts:
+        return
     counts = db.failing_counts(session, subject)
     messages = []
     for kind in sorted(current.keys() | drafts.keys()):

@@ -19,7 +19,7 @@ from app.domain.gate import effective_gate
 from app.domain.outcomes import Verdict
 from app.domain.summary import sentence_for_invalid
 from app.errors import Conflict, InvalidInput, NotFound
-from app.services.filing import Filing, take_place
+from app.services.filing import Filed, Filing, take_place
 from app.services.judging import assessment_input, recompute, recorded_input
 from app.services.posted import (
     CheckedPost,
@@ -52,13 +52,13 @@ class Recorded:
 
     Args:
         created: False when the same content had been posted under this id before.
-        verdict: As it was just given; None when it was given before.
+        filed: As it was just stored; None when it was stored before.
     """
 
     project_id: UUID
     evaluation_id: UUID
     created: bool
-    verdict: Verdict | None = None
+    filed: Filed | None = None
 
 
 def record_evaluation(
@@ -100,13 +100,13 @@ def record_evaluation(
         session, project_id=run.project_id, suite_id=suite_row.id, stage=posted.stage
     )
     filing = Filing(session, actor, run, suite_row, post, candidate, place, pointer, now)
-    verdict = filing.store()
-    if verdict is None:
+    filed = filing.store()
+    if filed is None:
         taken = db.by_id(session, project_id=run.project_id, evaluation_id=evaluation_id)
         if taken is None:
             raise LookupError(f"evaluation {evaluation_id} is taken and is not there")
         return _known(taken, run, post)
-    return Recorded(project_id=run.project_id, evaluation_id=evaluation_id, created=True, verdict=verdict)
+    return Recorded(project_id=run.project_id, evaluation_id=evaluation_id, created=True, filed=filed)
 
 
 def verdict_of(session: Session, project_id: UUID, evaluation_id: UUID) -> Verdict:

@@ -41,6 +41,22 @@ class Place:
     seeds_version: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filed:
+    """An evaluation as it has just been stored, so that its answer need not read it again.
+
+    Args:
+        champion: (evaluation, run key) of what it was judged against; None without a champion.
+    """
+
+    verdict: Verdict
+    row: EvaluationRow
+    run: RunRow
+    suite_key: str
+    policy_version: int
+    champion: tuple[UUID, str] | None
+
+
 def take_place(session: Session, run: RunRow, suite_id: UUID, stage: str, candidate: Evaluation) -> Place:
     """Place a candidate of the locked run; before the pointer is locked, since the seed set waits for others."""
     if candidate.purpose is not Purpose.CANDIDATE:
@@ -74,8 +90,8 @@ class Filing:
     def is_claim(self) -> bool:
         return self.candidate.purpose is Purpose.CANDIDATE
 
-    def store(self) -> Verdict | None:
-        """Its verdict, stored with it; None, with nothing written, when the id was taken this moment."""
+    def store(self) -> Filed | None:
+        """It and its verdict, stored; None, with nothing written, when the id was taken this moment."""
         suite = self.suite_row.to_domain()
         court = convene(self.session, self.pointer, runs=[self.run], frozen=self._freeze(suite))
         inputs = court.input_for(self.candidate, suite, self.run)
@@ -101,7 +117,15 @@ class Filing:
             self._claim(row, court.weighing(suite), verdict, follows=follows)
         self._settle_alone(court)
         self._audit(row)
-        return verdict
+        champion = court.reign.current
+        return Filed(
+            verdict=verdict,
+            row=row,
+            run=self.run,
+            suite_key=self.suite_row.key,
+            policy_version=court.policy.version,
+            champion=None if champion is None else (champion.evaluation_id, champion.run),
+        )
 
     def _freeze(self, suite: Suite) -> FrozenWeights:
         """The suite's weights, which this evaluation brings when it is the suite's first."""

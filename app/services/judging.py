@@ -154,7 +154,7 @@ def convene(
             )
             for seat in seats
         },
-        seeds=open_book(session, pointer, recipes, known=known),
+        seeds=open_book(session, pointer, recipes, known=known, champions=loaded),
         weights=frozen or weights.current(session, project_id=project_id, suite_id=suite_id),
         policy=policy or policies.newest(session, project_id),
     )

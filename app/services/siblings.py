@@ -11,6 +11,7 @@ from app.db.baselines import BaselineRow
 from app.db.runs import RunRow
 from app.db.seeds import RIVALS, Seed
 from app.domain.assess import Sibling
+from app.domain.evaluations import Evaluation
 from app.domain.promotion import former_champions
 from app.domain.suites import Suite
 
@@ -81,18 +82,25 @@ def reign_of(session: Session, pointer: BaselineRow) -> Reign:
 
 
 def open_book(
-    session: Session, pointer: BaselineRow, recipes: Iterable[bytes], *, known: Mapping[int, Suite]
+    session: Session,
+    pointer: BaselineRow,
+    recipes: Iterable[bytes],
+    *,
+    known: Mapping[int, Suite],
+    champions: Mapping[UUID, Evaluation],
 ) -> SeedBook:
     """Read the sets of these recipes.
 
     Args:
         known: Versions of the suite that are at hand.
+        champions: Evaluations that are.
     """
     project_id, suite_id, stage = pointer.project_id, pointer.suite_id, pointer.stage
     wanted = set(recipes)
     versions = seeds.versions(session, project_id=project_id, suite_id=suite_id, stage=stage, recipes=wanted)
     found = seeds.members(session, project_id=project_id, suite_id=suite_id, stage=stage, recipes=wanted)
-    loaded = evaluations.load(session, project_id=project_id, ids=[seed.evaluation_id for seed in found])
+    others = [seed.evaluation_id for seed in found if seed.evaluation_id not in champions]
+    loaded = {**champions, **evaluations.load(session, project_id=project_id, ids=others)}
     at = dict(known)
     for version in sorted({seed.suite_version for seed in found} - at.keys()):
         at[version] = suites.load_suite(session, project_id, suite_id, version)
