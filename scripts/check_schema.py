@@ -21,7 +21,7 @@ def main() -> int:
             try:
                 migrate.check(server.url())
             except CommandError as error:
-                print(f"app/db/tables.py and migrations/ differ: {error}", file=sys.stderr)
+                print(f"app/db/tables and migrations/ differ: {error}", file=sys.stderr)
                 return 1
     return 0
 

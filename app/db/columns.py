@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, DateTime, MetaData, Text, Uuid
+from sqlalchemy import CheckConstraint, Column, DateTime, MetaData, Text, TextClause, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData(
@@ -22,12 +22,16 @@ def at_column(name: str, *, nullable: bool = False) -> Column[Any]:
     return Column(name, DateTime(timezone=True), nullable=nullable)
 
 
-def text_column(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, Text, nullable=nullable)
+def text_column(
+    name: str, *, nullable: bool = False, server_default: TextClause | None = None
+) -> Column[Any]:
+    return Column(name, Text, nullable=nullable, server_default=server_default)
 
 
-def json_column(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, JSONB(none_as_null=True), nullable=nullable)
+def json_column(
+    name: str, *, nullable: bool = False, server_default: TextClause | None = None
+) -> Column[Any]:
+    return Column(name, JSONB(none_as_null=True), nullable=nullable, server_default=server_default)
 
 
 def project_column() -> Column[Any]:

@@ -39,8 +39,16 @@ from app.db.tables import (
     evaluation,
     evaluation_value,
     leaderboard_row,
+    metric_chunk,
+    metric_series,
+    metric_summary,
     outbox_message,
+    record_block,
+    record_gap,
+    record_reject,
     run,
+    run_event,
+    stream,
     suite,
     token,
 )
@@ -50,7 +58,9 @@ from app.domain.evaluations import Purpose
 # Tables whose rows go with their evaluation, those that refer to others of them first.
 OF_AN_EVALUATION = (check_result, assessment, leaderboard_row, evaluation_value)
 # And with their run; evaluations go before.
-OF_A_RUN = (attempt,)
+OF_A_RUN = (
+    metric_chunk, record_block, metric_summary, metric_series, run_event, record_gap, record_reject, stream, attempt,
+)  # fmt: skip
 _STANDING = [state.value for state in State if state is not State.RESOLVED]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ class RunRow:
     Args:
         config, environment: Strict JSON: non-finite numbers are the strings NaN, Infinity, -Infinity.
         seed, split_seeded: None while the run did not say.
+        summary: What the newest attempt said of the training as a whole; strict JSON too.
         recipe: `domain.recipes.recipe_digest` of config and git_commit.
     """
 
@@ -46,6 +47,8 @@ class RunRow:
     created_by: str
     updated_at: datetime
     archived_at: datetime | None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    stop_requested: bool = False
 
 
 def insert_run(session: Session, row: RunRow) -> bool:

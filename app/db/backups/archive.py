@@ -151,7 +151,10 @@ class Reader:
             opening = self._document()
             if opening.get("table") != name:
                 raise _damaged(f"table {name} is not where it belongs")
-            table = Table(name=name, columns=tuple(opening["columns"]), reader=self)
+            columns = opening.get("columns")
+            if not isinstance(columns, list):
+                raise _damaged(f"the columns of table {name} are not where they belong")
+            table = Table(name=name, columns=tuple(columns), reader=self)
             yield table
             totals.append(table.total())
         so_far = self._digest.hexdigest()

@@ -9,11 +9,21 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from app.db import assessments
 from app.db.assessments import AssessmentRow
-from app.db.tables import assessment
+from app.db.tables import (
+    assessment,
+    metric_chunk,
+    metric_series,
+    metric_summary,
+    record_block,
+    record_gap,
+    record_reject,
+    run_event,
+    stream,
+)
 from app.domain.evaluations import Bound, Purpose, Value
 from app.domain.outcomes import Verdict
 from app.domain.policies import policy_from_document
@@ -91,8 +101,56 @@ def fill(world: World) -> UUID:
     world.run(lambda session: put_policy(session, ADMIN, project_key="burgers", policy=policy, now=NOW))
     rules = Retention(archived_days=90)
     world.run(lambda session: put_retention(session, ADMIN, project_key="burgers", rules=rules, now=NOW))
+    _train(world, project.id, second.run_id)
     _owe_everything(world, project.id)
     return project.id
+
+
+def _train(world: World, project: UUID, run: UUID) -> None:
+    """A stream with points of every kind of number, a gap, a rejected record and an event."""
+    values = [0.1, math.nan, math.inf, -math.inf, 5e-324, -0.0]
+    stream_id, here = UUID(int=7), {"project_id": project, "run_id": run}
+    with world.transaction() as session:
+        session.execute(
+            insert(stream).values(
+                **here, id=stream_id, attempt=1, role="train", rank=0, next_idx=10, stored=7, rejected=1, gaps=2,
+                logged=12, dropped={AWKWARD: 3}, created_at=NOW, last_seen_at=NOW,
+            )
+        )  # fmt: skip
+        session.execute(
+            insert(record_gap).values(
+                **here, stream_id=stream_id, first=7, until=9, reason=AWKWARD, created_at=NOW
+            )
+        )
+        session.execute(
+            insert(record_reject).values(**here, stream_id=stream_id, idx=9, code="too_many", created_at=NOW)
+        )
+        session.execute(
+            insert(run_event).values(
+                **here, stream_id=stream_id, idx=6, attempt=1, at=NOW, step=3, kind="alert", level="warn",
+                title=AWKWARD, detail={AWKWARD: [1, None]},
+            )
+        )  # fmt: skip
+        series = session.execute(
+            insert(metric_series)
+            .values(**here, name=AWKWARD, group_name=NAME, stage="", split="val", rank=0)
+            .returning(metric_series.c.id)
+        ).scalar_one()
+        session.execute(
+            insert(metric_summary).values(
+                **here, attempt=1, series_id=series, count=6, non_finite=3, first_step=0, first_value=0.1,
+                last_step=5, last_value=math.nan, min_step=5, min_value=-0.0, max_step=0, max_value=0.1,
+            )
+        )  # fmt: skip
+        block = session.execute(
+            insert(record_block)
+            .values(
+                **here, stream_id=stream_id, attempt=1, first_idx=0, last_idx=5, count=6, step_start=0,
+                step_stride=1, times=[1.0 + i for i in range(6)], min_step=0, max_step=5,
+            )
+            .returning(record_block.c.id)
+        ).scalar_one()  # fmt: skip
+        session.execute(insert(metric_chunk).values(**here, series_id=series, block_id=block, values=values))
 
 
 def _owe_everything(world: World, project: UUID) -> None:

@@ -1,0 +1,109 @@
+"""What a person must see, and what is owed to whom."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+from app.db.columns import at_column, json_column, metadata, one_of, project_column, text_column
+
+alert = Table(
+    "alert",
+    metadata,
+    project_column(),
+    Column("id", Uuid, nullable=False),
+    Column("suite_id", Uuid, nullable=False),
+    text_column("stage"),
+    # `group:<run group>` or `run:<run id>`.
+    text_column("subject"),
+    text_column("kind"),
+    text_column("state"),
+    text_column("level"),
+    text_column("title"),
+    json_column("lines"),
+    # How many evaluations of the subject failed this way.
+    Column("count", Integer, nullable=False),
+    # The newest evaluation that the state follows from (Position: attempt, step, evaluation).
+    Column("evaluation_id", Uuid, nullable=False),
+    Column("run_id", Uuid, nullable=False),
+    at_column("opened_at"),
+    at_column("updated_at"),
+    at_column("resolved_at", nullable=True),
+    text_column("changed_by", nullable=True),
+    text_column("reason", nullable=True),
+    at_column("muted_until", nullable=True),
+    PrimaryKeyConstraint("project_id", "id"),
+    UniqueConstraint("project_id", "suite_id", "stage", "subject", "kind"),
+    ForeignKeyConstraint(["project_id", "suite_id"], ["suite.project_id", "suite.id"]),
+    one_of("state", "state", "open", "acknowledged", "muted", "resolved"),
+    one_of("level", "level", "info", "warn", "error"),
+    Index(None, "id"),
+    Index(None, "project_id", "state", "updated_at", "id"),
+)
+
+sink = Table(
+    "sink",
+    metadata,
+    project_column(),
+    text_column("name"),
+    text_column("kind"),
+    Column("enabled", Boolean, nullable=False),
+    at_column("created_at"),
+    PrimaryKeyConstraint("project_id", "name"),
+    ForeignKeyConstraint(["project_id"], ["project.id"]),
+)
+
+outbox_message = Table(
+    "outbox_message",
+    metadata,
+    project_column(),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    text_column("sink"),
+    text_column("topic"),
+    # Messages with the same key are delivered in the order of their ids: the run's id, mostly.
+    text_column("order_key"),
+    json_column("payload"),
+    at_column("created_at"),
+    at_column("available_at"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # Who holds it; a worker whose lease ran out may not mark it any more.
+    Column("lease_id", Uuid),
+    at_column("lease_until", nullable=True),
+    at_column("delivered_at", nullable=True),
+    at_column("buried_at", nullable=True),
+    text_column("last_error", nullable=True),
+    PrimaryKeyConstraint("project_id", "id"),
+    Index(
+        "ix_outbox_message_owed",
+        "available_at",
+        "id",
+        postgresql_where=text("delivered_at IS NULL AND buried_at IS NULL"),
+    ),
+    Index(
+        "ix_outbox_message_owed_in_order",
+        "project_id",
+        "sink",
+        "order_key",
+        "id",
+        postgresql_where=text("delivered_at IS NULL AND buried_at IS NULL"),
+    ),
+    Index(
+        "ix_outbox_message_delivered",
+        "project_id",
+        "delivered_at",
+        "id",
+        postgresql_where=text("delivered_at IS NOT NULL"),
+    ),
+)
