@@ -113,6 +113,8 @@ class RunAnswer(Answer):
     created_at: datetime
     updated_at: datetime
     archived_at: datetime | None
+    summary: Document
+    stop_requested: bool
 
 
 class SuiteAnswer(Answer):
@@ -304,12 +306,13 @@ class AlertAnswer(Answer):
     level: str
     title: str
     state: str
-    suite: str
-    stage: str
+    # None for an alert about a run's training.
+    suite: str | None
+    stage: str | None
     subject: str
     run: str
     run_id: UUID
-    evaluation: UUID
+    evaluation: UUID | None
     lines: list[Document]
     count: int
     opened_at: datetime

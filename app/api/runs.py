@@ -11,7 +11,7 @@ from app.api.answers import LimitsAnswer, Listing, OpenedRunAnswer, RunAnswer, l
 from app.api.bodies import MAX_BODY_BYTES
 from app.api.dependencies import ActorDep, NewId, Now, PageDep, SessionDep, cursor_of
 from app.api.router import a_router
-from app.api.schemas import EditRunBody, Invalidation, OpenRunBody, Verification
+from app.api.schemas import EditRunBody, Invalidation, OpenRunBody, StopRunBody, Verification
 from app.db import Session, projects
 from app.db.run_lists import CONFIG_PREFIX, RunFilter
 from app.db.runs import RunRow
@@ -56,6 +56,7 @@ def open_run(
             split_seeded=body.split_seeded,
             git_commit=body.git_commit,
             environment=body.environment,
+            resume_step=body.resume_step,
         ),
         now=now,
         new_id=new_id,
@@ -138,6 +139,13 @@ def edit_run(session: SessionDep, actor: ActorDep, run_id: UUID, body: EditRunBo
     return _answered(session, runs.edit_run(session, actor, run_id=run_id, changes=changes, now=now))
 
 
+@router.post("/runs/{run_id}/stop")
+def stop_run(session: SessionDep, actor: ActorDep, run_id: UUID, body: StopRunBody, now: Now) -> RunAnswer:
+    """Ask the training to end. It hears of it with its next records and decides itself; nothing is killed."""
+    row = runs.request_stop(session, actor, run_id=run_id, wanted=body.stop, now=now)
+    return _answered(session, row)
+
+
 @router.delete("/runs/{run_id}")
 def archive_run(session: SessionDep, actor: ActorDep, run_id: UUID, now: Now) -> RunAnswer:
     """Take a run off lists and leaderboards; never a champion's."""
@@ -189,4 +197,6 @@ def _answer(row: RunRow, project: str) -> RunAnswer:
         created_at=row.created_at,
         updated_at=row.updated_at,
         archived_at=row.archived_at,
+        summary=dict(row.summary),
+        stop_requested=row.stop_requested,
     )

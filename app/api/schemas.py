@@ -65,6 +65,7 @@ class OpenRunBody(_Body):
     split_seeded: Annotated[bool, Field(strict=True)] | None = None
     git_commit: Annotated[str, Field(max_length=256)] | None = None
     environment: Document | None = None
+    resume_step: Whole | None = None
 
 
 class EditRunBody(_Body):
@@ -74,6 +75,12 @@ class EditRunBody(_Body):
     tags: Annotated[list[Name], Field(max_length=100)] | None = None
     notes: Text | None = None
     status: Literal["running", "finished", "failed", "preempted"] | None = None
+
+
+class StopRunBody(_Body):
+    model_config = _example({"stop": True})
+
+    stop: Annotated[bool, Field(strict=True)] = True
 
 
 class Verification(_Body):

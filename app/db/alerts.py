@@ -51,17 +51,18 @@ class AlertRow:
     Args:
         subject: `group:<run group>` or `run:<run id>`.
         run_id, run_key, evaluation_id: Of the newest evaluation, from which the state follows.
+        suite_id, suite_key, stage, evaluation_id: None for an alert about a run's training.
     """
 
     project_id: UUID
     id: UUID
-    suite_id: UUID
-    suite_key: str
-    stage: str
+    suite_id: UUID | None
+    suite_key: str | None
+    stage: str | None
     subject: str
     run_id: UUID
     run_key: str
-    evaluation_id: UUID
+    evaluation_id: UUID | None
     alert: AlertState
 
 
@@ -174,6 +175,41 @@ def store(session: Session, subject: Subject, wanted: AlertState, *, run_id: UUI
     return alert_id
 
 
+def of_run(session: Session, *, project_id: UUID, run_id: UUID, about: str) -> AlertState | None:
+    """The run's alert about its training, locked; the run's alerts are locked as a whole, so no other can come."""
+    row = lock_one(session, project_id=project_id, alert_id=_id_of_run(project_id, run_id, about))
+    return None if row is None else row.alert
+
+
+def store_of_run(session: Session, *, project_id: UUID, run_id: UUID, about: str, wanted: AlertState) -> UUID:
+    """Insert or overwrite the run's alert of that name; returns its id, which follows from what it is about."""
+    alert_id = _id_of_run(project_id, run_id, about)
+    changing = _changing(wanted, run_id)
+    session.execute(
+        insert(alert)
+        .values(
+            project_id=project_id, id=alert_id, subject=f"run:{run_id}", kind=wanted.kind.value, **changing
+        )
+        .on_conflict_do_update(index_elements=["project_id", "id"], set_=changing)
+    )
+    return alert_id
+
+
+def count_of_run(session: Session, *, project_id: UUID, run_id: UUID) -> int:
+    """How many alerts there are about the run's training, resolved ones too."""
+    here = (alert.c.project_id == project_id, alert.c.subject == f"run:{run_id}", alert.c.suite_id.is_(None))
+    return session.execute(select(func.count()).select_from(alert).where(*here)).scalar_one()
+
+
+def lock_key_of_run(project_id: UUID, run_id: UUID) -> int:
+    """The lock of all alerts about a run's training."""
+    return locks.key_of("run alerts", project_id, run_id)
+
+
+def _id_of_run(project_id: UUID, run_id: UUID, about: str) -> UUID:
+    return uuid5(project_id, f"run/{run_id}/{about}")
+
+
 def store_row(session: Session, row: AlertRow) -> None:
     """Overwrite a locked alert."""
     session.execute(
@@ -236,7 +272,7 @@ def _changing(wanted: AlertState, run_id: UUID) -> dict[str, Any]:
         "title": wanted.title,
         "lines": [line_to_document(line) for line in wanted.lines],
         "count": wanted.count,
-        "evaluation_id": UUID(wanted.as_of.evaluation),
+        "evaluation_id": None if wanted.as_of is None else UUID(wanted.as_of.evaluation),
         "run_id": run_id,
         "opened_at": wanted.opened_at,
         "updated_at": wanted.updated_at,
@@ -254,8 +290,8 @@ def _select() -> Select[Any]:
             evaluation.c.step,
         )
         .join(run, (run.c.project_id == alert.c.project_id) & (run.c.id == alert.c.run_id))
-        .join(suite, (suite.c.project_id == alert.c.project_id) & (suite.c.id == alert.c.suite_id))
-        .join(
+        .outerjoin(suite, (suite.c.project_id == alert.c.project_id) & (suite.c.id == alert.c.suite_id))
+        .outerjoin(
             evaluation,
             (evaluation.c.project_id == alert.c.project_id) & (evaluation.c.id == alert.c.evaluation_id),
         )
@@ -263,6 +299,9 @@ def _select() -> Select[Any]:
 
 
 def _row(row: RowMapping | Mapping[str, Any]) -> AlertRow:
+    as_of = None
+    if row["evaluation_id"] is not None:
+        as_of = Position(attempt=row["attempt"], step=row["step"], evaluation=str(row["evaluation_id"]))
     return AlertRow(
         project_id=row["project_id"],
         id=row["id"],
@@ -280,7 +319,7 @@ def _row(row: RowMapping | Mapping[str, Any]) -> AlertRow:
             title=row["title"],
             lines=tuple(map(line_from_document, row["lines"])),
             count=row["count"],
-            as_of=Position(attempt=row["attempt"], step=row["step"], evaluation=str(row["evaluation_id"])),
+            as_of=as_of,
             opened_at=row["opened_at"],
             updated_at=row["updated_at"],
             resolved_at=row["resolved_at"],

@@ -99,7 +99,7 @@ def resolved_subjects(
     """(suite id, stage, subject) of alerts that were resolved before, for their locks."""
     query = (
         select(alert.c.suite_id, alert.c.stage, alert.c.subject)
-        .where(_is_resolved(project_id, before))
+        .where(_is_resolved(project_id, before), alert.c.suite_id.is_not(None))
         .order_by(alert.c.suite_id, alert.c.stage, alert.c.subject, alert.c.id)
         .limit(limit)
     )
@@ -112,6 +112,19 @@ def delete_resolved(
     """Remove those subjects' alerts that were resolved before; the subjects are locked."""
     here = tuple_(alert.c.suite_id, alert.c.stage, alert.c.subject).in_(sorted(set(subjects)))
     gone = delete(alert).where(_is_resolved(project_id, before), here)
+    return len(session.execute(gone.returning(alert.c.id)).all())
+
+
+def delete_resolved_of_runs(session: Session, *, project_id: UUID, before: datetime, limit: int) -> int:
+    """Remove alerts about trainings that were resolved before; those that are being changed wait for another time."""
+    old = (
+        select(alert.c.id)
+        .where(_is_resolved(project_id, before), alert.c.suite_id.is_(None))
+        .order_by(alert.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    gone = delete(alert).where(alert.c.project_id == project_id, alert.c.id.in_(old))
     return len(session.execute(gone.returning(alert.c.id)).all())
 
 
@@ -258,7 +271,9 @@ def subjects_of(
 ) -> list[tuple[UUID, str, str]]:
     """(suite id, stage, subject) of the alerts that name these runs."""
     query = select(alert.c.suite_id, alert.c.stage, alert.c.subject).where(
-        alert.c.project_id == project_id, alert.c.run_id.in_(sorted(set(run_ids)))
+        alert.c.suite_id.is_not(None),
+        alert.c.project_id == project_id,
+        alert.c.run_id.in_(sorted(set(run_ids))),
     )
     return sorted({(row.suite_id, row.stage, row.subject) for row in session.execute(query)})
 

@@ -115,12 +115,24 @@ def attempt_number(session: Session, *, project_id: UUID, run_id: UUID, attempt_
 
 
 def insert_attempt(
-    session: Session, *, project_id: UUID, run_id: UUID, number: int, attempt_id: UUID, now: datetime
+    session: Session,
+    *,
+    project_id: UUID,
+    run_id: UUID,
+    number: int,
+    attempt_id: UUID,
+    resume_step: int | None,
+    now: datetime,
 ) -> None:
     """Add an attempt of a locked run; the number is its newest_attempt + 1."""
     session.execute(
         insert(attempt).values(
-            project_id=project_id, run_id=run_id, number=number, attempt_id=attempt_id, started_at=now
+            project_id=project_id,
+            run_id=run_id,
+            number=number,
+            attempt_id=attempt_id,
+            resume_step=resume_step,
+            started_at=now,
         )
     )
 

@@ -2,7 +2,7 @@
 
 One alert per (project, suite, stage, run group or else run, kind). Its state follows from the newest
 candidate evaluation of its subject and from what people did, never from the order in which evaluations
-arrived.
+arrived. Alerts about the training itself, without any evaluation, are raised by `domain.run_alerts`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ class AlertKind(StrEnum):
     LIMIT = "limit"
     INTEGRITY = "integrity"
     OVERRIDE = "override"
+    TRAINING_LIMIT = "training_limit"
+    LOST = "lost"
+    ATTEMPTS = "attempts"
+    RUN = "run"
 
 
 class Level(StrEnum):
@@ -77,7 +81,7 @@ class AlertState:
 
     Args:
         count: How many evaluations of the subject failed this way.
-        as_of: The newest evaluation, from which the state follows.
+        as_of: The newest evaluation, from which the state follows; None for an alert about the training.
         changed_by, reason: Who acknowledged, muted or resolved it, and why; None when nobody did since it
             opened.
         muted_until: Set exactly while muted.
@@ -89,7 +93,7 @@ class AlertState:
     title: str
     lines: tuple[AlertLine, ...]
     count: int
-    as_of: Position
+    as_of: Position | None
     opened_at: datetime
     updated_at: datetime
     resolved_at: datetime | None = None
@@ -201,7 +205,11 @@ def fold(
         return fresh
     if current.state is State.RESOLVED:
         # What a person resolved stays so until something newer fails; what passed by itself opens again.
-        settled = current.changed_by is not None and newest_position.key() <= current.as_of.key()
+        settled = (
+            current.changed_by is not None
+            and current.as_of is not None
+            and newest_position.key() <= current.as_of.key()
+        )
         return current if settled else fresh
     if current.state is State.MUTED and is_mute_over(current, now):
         return replace(fresh, opened_at=current.opened_at)

@@ -44,6 +44,8 @@ class PolicyRule:
         scope: None: for tolerances all cells of the metric, for limits the overall.
         required: None leaves the default (primary metrics required, a limit as its severity says).
         max, min: Inclusive, in the metric's unit.
+        points: For a limit on a metric that is logged during training: how many points in a row must break it. None
+            leaves DEFAULT_POINTS, and then only once the metric had met it.
     """
 
     suite: str | None = None
@@ -56,6 +58,7 @@ class PolicyRule:
     min: float | None = None
     unit: str | None = None
     severity: Severity = Severity.FAIL
+    points: int | None = None
 
     @property
     def is_limit(self) -> bool:

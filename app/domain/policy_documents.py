@@ -13,6 +13,7 @@ Path: TypeAlias = tuple[str | int, ...]
 Found: TypeAlias = list[tuple[Path, str]]
 
 MAX_RULES = 1000
+MAX_POINTS = 100_000
 NO_TOLERANCE = "none"
 _DEFAULT = Policy()
 _TOP = (
@@ -42,6 +43,7 @@ _RULE = (
     "min",
     "unit",
     "severity",
+    "points",
 )
 
 
@@ -137,6 +139,15 @@ class _Reader:
             return value
         self.note(key, f"must be a whole number ≥ 0, not {_shown(value)}")
         return default
+
+    def points(self, key: str) -> int | None:
+        value = self._table.get(key)
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_POINTS:
+            return value
+        self.note(key, f"must be a whole number from 1 to {MAX_POINTS}, not {_shown(value)}")
+        return None
 
     def flag(self, key: str) -> bool | None:
         value = self._table.get(key)
@@ -248,6 +259,7 @@ def _read_rule(value: object, path: Path, found: Found) -> PolicyRule:
         min=read.number("min"),
         unit=read.name("unit"),
         severity=Severity(read.one_of("severity", Severity, Severity.FAIL)),
+        points=read.points("points"),
     )
     if len(found) == before:
         _check_rule(rule, value, read)
@@ -281,7 +293,7 @@ def _check_rule(rule: PolicyRule, value: Mapping[str, Any], read: _Reader) -> No
         read.note("max" if rule.max is not None else "min", "a limit needs a metric")
     if not rule.is_limit and not tolerance and rule.required is None:
         read.note("metric", "the rule says nothing; give max, min, rel_tol, abs_tol or required")
-    for key in ("unit", "severity"):
+    for key in ("unit", "severity", "points"):
         if not rule.is_limit and value.get(key) is not None:
             read.note(key, "belongs to a limit; give max or min")
     _check_order(rule.min, rule.max, read)
@@ -332,4 +344,5 @@ def _rule_document(rule: PolicyRule) -> dict[str, Any]:
     document |= {key: getattr(rule, key) for key in ("required", "rel_tol", "abs_tol", "max", "min", "unit")}
     if rule.is_limit:
         document["severity"] = rule.severity.value
+        document["points"] = rule.points
     return {key: value for key, value in document.items() if value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.domain.policy_documents import MAX_RULES
+from app.domain.policy_documents import MAX_POINTS, MAX_RULES
 
 
 def _optional(kind: str, text: str, **more: Any) -> dict[str, Any]:
@@ -96,6 +96,12 @@ JSON_SCHEMA: dict[str, Any] = {
                     "severity": {
                         "enum": ["fail", "warn"],
                         "description": "fail closes the gate, warn advises.",
+                    },
+                    "points": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": MAX_POINTS,
+                        "description": "During training: how many points in a row must break the limit to alert.",
                     },
                 },
             },

@@ -59,6 +59,7 @@ volatile = ["*dir*", "*path*", "host*", "name", "*_id"]
 # metric = "mse"
 # tier = "easy"
 # max = 0.15
+# points = 3     # during training, too: alert when so many logged points in a row break it
 """
 
 _PDE_RULES = """

@@ -69,6 +69,6 @@ def alert_changed(alert_id: UUID, alert: AlertState) -> NewMessage:
             "alert": str(alert_id),
             "kind": alert.kind.value,
             "state": alert.state.value,
-            "evaluation": alert.as_of.evaluation,
+            "evaluation": None if alert.as_of is None else alert.as_of.evaluation,
         },
     )

@@ -16,8 +16,10 @@ from app.db.run_lists import CONFIG_PREFIX
 from app.db.runs import RunRow
 from app.domain.access import Action, Actor, Role, require
 from app.domain.evaluations import Validity
+from app.domain.liveness import Status
 from app.domain.recipes import SEED_KEY, is_known, recipe_digest
 from app.errors import Conflict, Forbidden, NotFound
+from app.services import liveness
 from app.services.documents import (
     checked_int,
     checked_key,
@@ -38,13 +40,6 @@ class OpenRole(StrEnum):
     ATTACH = "attach"
 
 
-class Status(StrEnum):
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
-    PREEMPTED = "preempted"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
     """A handshake. What is None or empty says nothing: a known run keeps what it has.
@@ -53,6 +48,8 @@ class OpenRun:
         attempt_id: One start of the training; the same id is the same attempt, however often it is sent.
         seed: Any signed 64-bit integer.
         split_seeded: Whether the train/val/test split was drawn with a seed.
+        resume_step: The step that a further attempt goes on from: what earlier ones logged from there on is a branch
+            that was left.
     """
 
     attempt_id: UUID
@@ -66,6 +63,7 @@ class OpenRun:
     split_seeded: bool | None = None
     git_commit: str | None = None
     environment: Mapping[str, Any] | None = None
+    resume_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +95,7 @@ class _Handshake:
     attempt_id: UUID
     # Columns of `run`, without those that the request says nothing of.
     says: Mapping[str, Any]
+    resume_step: int | None
     now: datetime
     new_id: Callable[[], UUID]
 
@@ -124,13 +123,16 @@ def open_run(
     """
     checked_key(run_key, field="run_key")
     says = _checked(request)
+    resume_step = (
+        None if request.resume_step is None else checked_int(request.resume_step, field="resume_step")
+    )
     if request.role is OpenRole.ATTACH:
         project = project_for(session, actor, key=project_key, action=Action.RUN_ATTACH, run=actor.run)
     else:
         project = ensure_project(
             session, actor, key=project_key, action=Action.RUN_ATTACH, now=now, new_id=new_id
         )
-    call = _Handshake(session, actor, project, run_key, request.attempt_id, says, now, new_id)
+    call = _Handshake(session, actor, project, run_key, request.attempt_id, says, resume_step, now, new_id)
     return _attach(call) if request.role is OpenRole.ATTACH else _train(call)
 
 
@@ -204,9 +206,13 @@ def _next_attempt(call: _Handshake, row: RunRow) -> OpenedRun:
         ) from None
     _refuse_archived(row)
     number = row.newest_attempt + 1
-    resumed = replace(row, **call.says, newest_attempt=number, status=Status.RUNNING.value)
+    resumed = replace(
+        row, **call.says, newest_attempt=number, status=Status.RUNNING.value, stop_requested=False
+    )
     _insert_attempt(call, resumed)
-    return _store(call, row, resumed, number)
+    opened = _store(call, row, resumed, number)
+    liveness.ended(call.session, resumed, now=call.now)
+    return opened
 
 
 def _store(call: _Handshake, row: RunRow, wanted: RunRow, number: int) -> OpenedRun:
@@ -314,6 +320,7 @@ def _insert_attempt(call: _Handshake, row: RunRow) -> None:
         run_id=row.id,
         number=row.newest_attempt,
         attempt_id=call.attempt_id,
+        resume_step=call.resume_step,
         now=call.now,
     )
 

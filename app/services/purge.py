@@ -73,6 +73,7 @@ def purge_alerts(session: Session, project_id: UUID, *, now: datetime) -> int:
     subjects = db.resolved_subjects(session, project_id=project_id, before=before, limit=ALERTS)
     _lock_subjects(session, project_id, subjects)
     gone = db.delete_resolved(session, project_id=project_id, before=before, subjects=subjects)
+    gone += db.delete_resolved_of_runs(session, project_id=project_id, before=before, limit=ALERTS)
     return _told(session, project_id, "resolved alerts", {"alerts": gone}, now, gone)
 
 

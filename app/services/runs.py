@@ -8,15 +8,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.db import Session, audit, baselines, evaluations, leaderboards, outbox, run_lists, tokens
+from app.db import Session, attempts, audit, baselines, evaluations, leaderboards, outbox, run_lists, tokens
 from app.db import runs as db
 from app.db.run_lists import CONFIG_PREFIX, SORT_COLUMNS, RunFilter, RunPage, RunSort
 from app.db.runs import RunRow
 from app.domain.access import Action, Actor, require
+from app.domain.liveness import Status
 from app.errors import Conflict, InvalidInput, NotFound
 from app.services.announcements import leaderboard_changed
 from app.services.documents import checked_name, checked_tags, checked_text, storable
-from app.services.handshakes import OpenedRun, OpenRole, OpenRun, Status, open_run
+from app.services.handshakes import OpenedRun, OpenRole, OpenRun, open_run
 from app.services.projects import project_for
 
 __all__ = [
@@ -64,6 +65,14 @@ def edit_run(session: Session, actor: Actor, *, run_id: UUID, changes: EditRun, 
         return row
     edited = replace(row, **wanted, updated_at=now)
     db.update_run(session, edited)
+    if changes.status is not None:
+        attempts.set_status(
+            session,
+            project_id=row.project_id,
+            run_id=row.id,
+            number=row.newest_attempt,
+            status=changes.status,
+        )
     # Notes can be long, so that they changed is enough to know.
     detail = {
         name: {"before": before[name], "after": wanted[name]} if name != "notes" else "changed"
@@ -71,6 +80,17 @@ def edit_run(session: Session, actor: Actor, *, run_id: UUID, changes: EditRun, 
     }
     _audit(session, actor, Action.RUN_EDIT, edited, now, detail)
     return edited
+
+
+def request_stop(session: Session, actor: Actor, *, run_id: UUID, wanted: bool, now: datetime) -> RunRow:
+    """Ask the run's training to end, or take that back; asking twice changes nothing."""
+    row = _locked(session, run_for(session, actor, run_id=run_id, action=Action.RUN_EDIT))
+    if row.stop_requested == wanted:
+        return row
+    changed = replace(row, stop_requested=wanted, updated_at=now)
+    db.update_run(session, changed)
+    _audit(session, actor, Action.RUN_EDIT, changed, now, {"stop_requested": wanted})
+    return changed
 
 
 def archive_run(session: Session, actor: Actor, *, run_id: UUID, now: datetime) -> RunRow:

@@ -16,6 +16,7 @@ from app.db.outbox import ClaimedMessage
 from app.services.rejudge import rejudge_batch
 from app.worker.backoff import delay_before_retry, is_given_up
 from app.worker.metrics import WorkerMetrics
+from app.worker.silence import Listener
 from app.worker.sinks import Sink
 from app.worker.tidying import Tidier
 
@@ -55,6 +56,7 @@ class Worker:
     pace: Pace = field(default_factory=Pace)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     tidier: Tidier = field(init=False)
+    listener: Listener = field(init=False)
     _claimed: deque[ClaimedMessage] = field(default_factory=deque)
     _claimed_until: float = 0.0
     _in_hand: ClaimedMessage | None = None
@@ -64,6 +66,7 @@ class Worker:
     def __post_init__(self) -> None:
         every = self.pace.tidied_every
         # Not while everything starts, and yet soon: a worker that is restarted every few minutes tidies too.
+        self.listener = Listener(sessions=self.sessions)
         self.tidier = Tidier(sessions=self.sessions, every=every, at_first=every / 10)
 
     def run(self, is_stopped: Callable[[], bool], rest: Callable[[float], object]) -> None:
@@ -88,9 +91,10 @@ class Worker:
             # first, so that they go on even if judging fails every time.
             self._claim()
             judged = self._upkeep()
+            marked = self.listener.step()
             tidied = not judged and self.tidier.step()
             if not self._claimed:
-                return 0.0 if judged or tidied else self.pace.poll_seconds
+                return 0.0 if judged or marked or tidied else self.pace.poll_seconds
         self._deliver(self._claimed.popleft())
         return 0.0
 

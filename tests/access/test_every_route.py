@@ -98,6 +98,7 @@ ROUTES: dict[tuple[str, str], tuple[Action | str, dict[str, Any] | None, Any]] =
         None,
         {"resolved_alerts_days": 365},
     ),
+    ("POST", "/api/v1/runs/{run_id}/stop"): (Action.RUN_EDIT, None, {"stop": True}),
     ("PATCH", "/api/v1/alerts/{alert_id}"): (Action.ALERT_CHANGE, None, {"state": "acknowledged"}),
 }
 REFUSED = {401, 403, 404}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     ForeignKeyConstraint,
     Identity,
@@ -24,8 +25,9 @@ alert = Table(
     metadata,
     project_column(),
     Column("id", Uuid, nullable=False),
-    Column("suite_id", Uuid, nullable=False),
-    text_column("stage"),
+    # Suite, stage and evaluation are NULL for an alert about a run's training.
+    Column("suite_id", Uuid),
+    text_column("stage", nullable=True),
     # `group:<run group>` or `run:<run id>`.
     text_column("subject"),
     text_column("kind"),
@@ -36,7 +38,7 @@ alert = Table(
     # How many evaluations of the subject failed this way.
     Column("count", Integer, nullable=False),
     # The newest evaluation that the state follows from (Position: attempt, step, evaluation).
-    Column("evaluation_id", Uuid, nullable=False),
+    Column("evaluation_id", Uuid),
     Column("run_id", Uuid, nullable=False),
     at_column("opened_at"),
     at_column("updated_at"),
@@ -49,7 +51,10 @@ alert = Table(
     ForeignKeyConstraint(["project_id", "suite_id"], ["suite.project_id", "suite.id"]),
     one_of("state", "state", "open", "acknowledged", "muted", "resolved"),
     one_of("level", "level", "info", "warn", "error"),
+    CheckConstraint("(suite_id IS NULL) = (stage IS NULL)", name="place"),
+    CheckConstraint("(suite_id IS NULL) = (evaluation_id IS NULL)", name="evidence"),
     Index(None, "id"),
+    Index(None, "project_id", "subject"),
     Index(None, "project_id", "state", "updated_at", "id"),
 )
 

@@ -29,7 +29,7 @@ def list_alerts(args: argparse.Namespace, service: Service, out: Output) -> int:
             item.get("id"),
             item.get("level"),
             f"{item.get('state')}{_until(item)}",
-            f"{item.get('suite')}/{item.get('stage')}",
+            f"{item['suite']}/{item.get('stage')}" if item.get("suite") else "(training)",
             item.get("run") or item.get("subject"),
             item.get("count"),
             moment(item.get("updated_at")),
