@@ -40,6 +40,14 @@ class Conflict(TruerunError):
         self.reasons = tuple(reasons)
 
 
+class OutOfOrder(Conflict):
+    """Records came that others have to come before; `expected` is the number of the first that is missing."""
+
+    def __init__(self, message: str, *, expected: int) -> None:
+        super().__init__(message, field="first")
+        self.expected = expected
+
+
 class InvalidInput(TruerunError):
     """The request cannot be understood; `problems` names every field that is wrong."""
 

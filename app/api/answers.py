@@ -323,6 +323,18 @@ class AlertAnswer(Answer):
     muted_until: datetime | None
 
 
+class RejectedRecordAnswer(Answer):
+    idx: int
+    code: str
+
+
+class RecordsAnswer(Answer):
+    next_idx: int
+    rejected: list[RejectedRecordAnswer]
+    server_time: datetime
+    stop: bool
+
+
 class ImportAnswer(Answer):
     created: int
     known: int

@@ -20,7 +20,7 @@ _log = structlog.get_logger("truerun.api")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Parts of a path that are ids; whatever else stands in an address stays out of the log.
 _NAMED = (
-    "project", "run_key", "run_id", "suite", "evaluation_id", "alert_id", "token_id"
+    "project", "run_key", "run_id", "suite", "evaluation_id", "alert_id", "token_id", "stream_id"
 )  # fmt: skip
 
 

@@ -41,14 +41,15 @@ def _session(request: Request, _: Seat) -> Iterator[Session]:
 SessionDep = Annotated[Session, Depends(_session, scope="function")]
 
 
-def _now() -> datetime:
+async def _now() -> datetime:
+    # Async, as everything here that waits for nothing: FastAPI sends plain functions to a thread of their own.
     return datetime.now(UTC)
 
 
 Now = Annotated[datetime, Depends(_now)]
 
 
-def _new_id() -> Callable[[], UUID]:
+async def _new_id() -> Callable[[], UUID]:
     return uuid4
 
 

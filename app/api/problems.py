@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from app.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem, TruerunError
+from app.errors import Conflict, Forbidden, InvalidInput, NotFound, OutOfOrder, Problem, TruerunError
 
 MEDIA_TYPE = "application/problem+json"
 _SHOWN_PROBLEMS = 20
@@ -111,6 +111,8 @@ class ProblemDetails(BaseModel):
     field: str | None = None
     problems: list[FieldProblem] = []
     reasons: list[str] = []
+    # Of records that came too early: the first that is missing.
+    expected: int | None = None
     request_id: str | None = None
 
 
@@ -142,6 +144,7 @@ def problem_response(
     field: str | None = None,
     problems: Iterable[Problem] = (),
     reasons: Sequence[str] = (),
+    expected: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """One problem as a response; text that is no UTF-8 is shown escaped."""
@@ -159,6 +162,8 @@ def problem_response(
         "reasons": [_visible(reason) for reason in reasons],
         "request_id": request_id,
     }
+    if expected is not None:
+        content["expected"] = expected
     return JSONResponse(content, status_code=int(status), media_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
@@ -198,6 +203,7 @@ def truerun_error_response(request: Request, error: TruerunError) -> Response:
         field=field,
         problems=problems,
         reasons=error.reasons if isinstance(error, Conflict) else (),
+        expected=error.expected if isinstance(error, OutOfOrder) else None,
         headers=headers,
     )
 

@@ -86,6 +86,33 @@ def lock(session: Session, *, project_id: UUID, run_id: UUID, number: int) -> He
     )
 
 
+def hear(session: Session, *, project_id: UUID, run_id: UUID, number: int, now: datetime) -> None:
+    """Note that the attempt was heard of; never back in time."""
+    session.execute(
+        update(attempt)
+        .where(*_here(project_id, run_id, number))
+        .values(heartbeat_at=func.greatest(attempt.c.heartbeat_at, now))
+    )
+
+
+def end(
+    session: Session,
+    *,
+    project_id: UUID,
+    run_id: UUID,
+    number: int,
+    at: datetime,
+    error: str | None,
+    exit_code: int | None,
+) -> None:
+    """Note how an attempt ended."""
+    session.execute(
+        update(attempt)
+        .where(*_here(project_id, run_id, number))
+        .values(ended_at=at, error=error, exit_code=exit_code)
+    )
+
+
 def set_status(session: Session, *, project_id: UUID, run_id: UUID, number: int, status: Status) -> None:
     """Change an attempt's status, and its run's where it is the newest; both are locked."""
     session.execute(update(attempt).where(*_here(project_id, run_id, number)).values(status=status.value))

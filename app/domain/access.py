@@ -34,6 +34,7 @@ class Action(StrEnum):
     SUITE_CREATE = "suite.create"
     SUITE_CHANGE = "suite.change"
     EVALUATION_POST = "evaluation.post"
+    RECORDS_APPEND = "records.append"
     POLICY_CHANGE = "policy.change"
     POLICY_PREVIEW = "policy.preview"
     BASELINE_PROMOTE = "baseline.promote"
@@ -54,6 +55,7 @@ _REPORTS = {
     Action.RUN_EDIT,
     Action.SUITE_CREATE,
     Action.EVALUATION_POST,
+    Action.RECORDS_APPEND,
     Action.ALERT_CHANGE,
 }
 _MAINTAINS = {
@@ -79,7 +81,9 @@ ALLOWED: dict[Role, frozenset[Action]] = {
     Role.REPORTER: frozenset(_READS | _REPORTS),
     Role.MAINTAINER: frozenset(_READS | _REPORTS | _MAINTAINS),
     Role.ADMIN: frozenset(Action),
-    Role.RUN: frozenset({Action.RUN_ATTACH, Action.RUN_REATTACH, Action.EVALUATION_POST}),
+    Role.RUN: frozenset(
+        {Action.RUN_ATTACH, Action.RUN_REATTACH, Action.EVALUATION_POST, Action.RECORDS_APPEND}
+    ),
 }
 
 

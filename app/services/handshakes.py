@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from app.db import Session, audit, baselines, evaluations, policies
+from app.db import Session, audit, baselines, evaluations, policies, summaries
 from app.db import runs as db
 from app.db.projects import ProjectRow
 from app.db.run_lists import CONFIG_PREFIX
@@ -211,6 +211,14 @@ def _next_attempt(call: _Handshake, row: RunRow) -> OpenedRun:
     )
     _insert_attempt(call, resumed)
     opened = _store(call, row, resumed, number)
+    if call.resume_step is not None:
+        summaries.cut_before(
+            call.session,
+            project_id=row.project_id,
+            run_id=row.id,
+            number=number,
+            step=call.resume_step,
+        )
     liveness.ended(call.session, resumed, now=call.now)
     return opened
 

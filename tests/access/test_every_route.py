@@ -98,6 +98,11 @@ ROUTES: dict[tuple[str, str], tuple[Action | str, dict[str, Any] | None, Any]] =
         None,
         {"resolved_alerts_days": 365},
     ),
+    ("POST", "/api/v1/runs/{run_id}/streams/{stream_id}/records"): (
+        Action.RECORDS_APPEND,
+        None,
+        {"first": 0, "count": 0},
+    ),
     ("POST", "/api/v1/runs/{run_id}/stop"): (Action.RUN_EDIT, None, {"stop": True}),
     ("PATCH", "/api/v1/alerts/{alert_id}"): (Action.ALERT_CHANGE, None, {"state": "acknowledged"}),
 }
@@ -145,6 +150,7 @@ def make_entities(admin: Caller, project: str) -> Entities:
             "evaluation_id": evaluation_id,
             "suite": "val",
             "token_id": token_id,
+            "stream_id": str(uuid4()),
             "alert_id": alerts[0]["id"],
             "name": "default",
         }

@@ -1,0 +1,117 @@
+"""Reading points back: of one series just before a record, of several for a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from app.db.arrays import columns_cursor
+from app.db.streams import connection_of
+from app.db.summaries import steps_of
+
+_BEFORE = """
+SELECT c."values"
+FROM record_block b
+JOIN metric_chunk c ON c.project_id = b.project_id AND c.run_id = b.run_id AND c.block_id = b.id
+WHERE c.project_id = %s AND c.run_id = %s AND c.series_id = %s AND b.stream_id = %s AND b.last_idx < %s
+ORDER BY b.first_idx DESC, b.id DESC
+"""
+
+_HAD_MET = """
+SELECT (%s::float8 IS NULL OR min_value <= %s) AND (%s::float8 IS NULL OR max_value >= %s)
+FROM metric_summary WHERE project_id = %s AND run_id = %s AND attempt = %s AND series_id = %s
+"""
+
+
+def just_before(
+    session: Session,
+    *,
+    project_id: UUID,
+    run_id: UUID,
+    attempt: int,
+    series_id: int,
+    stream_id: UUID,
+    before_idx: int,
+    limit: int,
+    low: float | None,
+    high: float | None,
+) -> tuple[NDArray[np.float64], bool]:
+    """The newest `limit` points before a record, oldest first, and whether any point so far lay within low and high.
+
+    The second is told from the summary: for a limit on both sides it is true when some point met each of them.
+    """
+    connection = connection_of(session)
+    found: list[NDArray[np.float64]] = []
+    if limit:
+        cursor = columns_cursor(connection)
+        held = 0
+        for (values,) in cursor.execute(_BEFORE, (project_id, run_id, series_id, stream_id, before_idx)):
+            found.insert(0, values)
+            held += len(values)
+            if held >= limit:
+                break
+    before = np.concatenate(found)[-limit:] if found else np.empty(0, dtype=np.float64)
+    row = connection.execute(
+        _HAD_MET, (high, high, low, low, project_id, run_id, attempt, series_id)
+    ).fetchone()
+    return before, bool(row is not None and row[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A series' points of one block, in the order in which they were logged.
+
+    Args:
+        steps, times, values: Each of shape (n,).
+    """
+
+    series_id: int
+    attempt: int
+    steps: NDArray[np.int64]
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+_PIECES = """
+SELECT c.series_id, b.attempt, b.step_start, b.step_stride, b.steps, b.times, c."values"
+FROM metric_chunk c
+JOIN record_block b ON b.project_id = c.project_id AND b.run_id = c.run_id AND b.id = c.block_id
+WHERE c.project_id = %s AND c.run_id = %s AND c.series_id = ANY(%s)
+  AND b.max_step >= %s AND b.min_step <= %s AND (%s::int IS NULL OR b.attempt = %s)
+ORDER BY c.series_id, b.attempt, b.first_idx, b.id
+"""
+
+
+def pieces(
+    session: Session,
+    *,
+    project_id: UUID,
+    run_id: UUID,
+    series_ids: Sequence[int],
+    from_step: int,
+    to_step: int,
+    attempt: int | None = None,
+) -> list[Piece]:
+    """Points of these series in blocks that touch [from_step, to_step], by series, attempt and record.
+
+    Args:
+        attempt: Only this one's; None for all.
+    """
+    cursor = columns_cursor(connection_of(session))
+    wanted = list(series_ids)
+    rows = cursor.execute(_PIECES, (project_id, run_id, wanted, from_step, to_step, attempt, attempt))
+    return [
+        Piece(
+            series_id=series_id,
+            attempt=number,
+            steps=steps_of(start, stride, listed, len(values)),
+            times=times,
+            values=values,
+        )
+        for series_id, number, start, stride, listed, times, values in rows
+    ]

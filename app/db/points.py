@@ -1,0 +1,137 @@
+"""Points of a run's history: blocks of columns, and the series that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.db.arrays import Doubles, Wholes
+from app.db.remembered import Remembered
+from app.db.streams import StreamRow, connection_of
+from app.db.tables import metric_series
+from app.domain.history import Block, Series
+
+# Of a training loop's key sets, by run; a series takes some 200 bytes. Only ids that were found in the database, never
+# such as this transaction has made and may take back.
+_known: Remembered[tuple[UUID, UUID, tuple[Series, ...]], NDArray[np.int64]] = Remembered(
+    most=100_000, size=len
+)
+
+_FIND = """
+SELECT w.i, m.id
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) WITH ORDINALITY
+     AS w(name, group_name, stage, split, rank, i)
+LEFT JOIN metric_series m ON m.project_id = %s AND m.run_id = %s AND m.name = w.name
+     AND m.group_name = w.group_name AND m.stage = w.stage AND m.split = w.split AND m.rank = w.rank
+"""
+
+# Sorted, so that several writers who make the same ones wait for each other instead of for ever.
+_MAKE = """
+INSERT INTO metric_series (project_id, run_id, name, group_name, stage, split, rank)
+SELECT %s, %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[]) AS w(a, b, c, d, e)
+ORDER BY a COLLATE "C", b COLLATE "C", c COLLATE "C", d COLLATE "C", e
+ON CONFLICT DO NOTHING
+"""
+
+
+def known_series(
+    session: Session, *, project_id: UUID, run_id: UUID, series: tuple[Series, ...]
+) -> NDArray[np.int64] | None:
+    """Their ids, if the run has all of them."""
+    ids = _known.get((project_id, run_id, series))
+    if ids is None:
+        found = _find(session, project_id, run_id, series)
+        if (found < 0).any():
+            return None
+        ids = found
+        _known.put((project_id, run_id, series), ids)
+    return ids
+
+
+def make_series(
+    session: Session, *, project_id: UUID, run_id: UUID, series: tuple[Series, ...]
+) -> NDArray[np.int64]:
+    """Their ids; those that the run does not have yet are made."""
+    connection_of(session).execute(_MAKE, (project_id, run_id, *_columns(series)))
+    return _find(session, project_id, run_id, series)
+
+
+def count_series(session: Session, *, project_id: UUID, run_id: UUID) -> tuple[int, int]:
+    """How many metric names and how many series the run has."""
+    query = select(func.count(metric_series.c.name.distinct()), func.count()).where(
+        metric_series.c.project_id == project_id, metric_series.c.run_id == run_id
+    )
+    names, series = session.execute(query).one()
+    return names, series
+
+
+def names_of(session: Session, *, project_id: UUID, run_id: UUID, names: Sequence[str]) -> set[str]:
+    """Which of the names the run has already."""
+    query = (
+        select(metric_series.c.name)
+        .distinct()
+        .where(
+            metric_series.c.project_id == project_id,
+            metric_series.c.run_id == run_id,
+            metric_series.c.name.in_(sorted(set(names))),
+        )
+    )
+    return set(session.execute(query).scalars())
+
+
+def insert_block(session: Session, row: StreamRow, block: Block, ids: NDArray[np.int64]) -> None:
+    """Store a block of the locked stream; `ids` are its series', in their order."""
+    steps = block.steps
+    start: int | None = int(steps[0])
+    stride: int | None = int(steps[1] - steps[0]) if len(steps) > 1 else 0
+    listed = None
+    if len(steps) > 2 and not (np.diff(steps) == stride).all():
+        start = stride = None
+        listed = Wholes(steps)
+    rows = ", ".join(["(%s::int8, %s::float8[])"] * len(ids))
+    values: list[object] = []
+    for series_id, column in zip(ids.tolist(), block.values, strict=True):
+        values += (series_id, Doubles(column))
+    connection_of(session).execute(
+        f"""
+        WITH b AS (
+            INSERT INTO record_block (project_id, run_id, stream_id, attempt, first_idx, last_idx, count, step_start,
+                                      step_stride, steps, times, min_step, max_step)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
+        )
+        INSERT INTO metric_chunk (project_id, run_id, series_id, block_id, "values")
+        SELECT %s, %s, c.series_id, b.id, c.points FROM b CROSS JOIN (VALUES {rows}) AS c(series_id, points)
+        """,  # noqa: S608  only the number of rows is put in
+        (
+            *(row.project_id, row.run_id, row.id, row.attempt),
+            *(int(block.idx[0]), int(block.idx[-1]), len(block.idx)),
+            *(start, stride, listed, Doubles(block.times), int(steps.min()), int(steps.max())),
+            *(row.project_id, row.run_id),
+            *values,
+        ),
+    )
+
+
+def _find(session: Session, project_id: UUID, run_id: UUID, series: tuple[Series, ...]) -> NDArray[np.int64]:
+    """Ids in their order, -1 where there is none."""
+    cursor = connection_of(session).execute(_FIND, (*_columns(series), project_id, run_id))
+    ids = np.full(len(series), -1, dtype=np.int64)
+    for i, found in cursor:
+        if found is not None:
+            ids[i - 1] = found
+    return ids
+
+
+def _columns(series: Sequence[Series]) -> tuple[list[str], list[str], list[str], list[str], list[int]]:
+    return (
+        [each.name for each in series],
+        [each.group for each in series],
+        [each.stage for each in series],
+        [each.split for each in series],
+        [each.rank for each in series],
+    )
