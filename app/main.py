@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from app.api import application
 from app.api.bounds import Bounds, RequestBounds
 from app.api.context import RequestContext
+from app.api.live import Listeners
 from app.api.looking import LOOK_SECONDS
 from app.api.metrics import RequestMetrics, StateGauges
 from app.api.rates import Rates
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.probe = session_factory(make_probe(settings.database_url, seconds=LOOK_SECONDS))
     app.state.durability_waived = settings.durability == "waived"
     app.state.seats = seats
+    app.state.listeners = Listeners()
     app.state.rates = rates
     app.state.body_seconds = settings.body_seconds
     app.state.registry = registry

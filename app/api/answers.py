@@ -115,6 +115,8 @@ class RunAnswer(Answer):
     archived_at: datetime | None
     summary: Document
     stop_requested: bool
+    # Of the metrics that were asked for.
+    metrics: Document = {}
 
 
 class SuiteAnswer(Answer):
@@ -321,18 +323,6 @@ class AlertAnswer(Answer):
     changed_by: str | None
     reason: str | None
     muted_until: datetime | None
-
-
-class RejectedRecordAnswer(Answer):
-    idx: int
-    code: str
-
-
-class RecordsAnswer(Answer):
-    next_idx: int
-    rejected: list[RejectedRecordAnswer]
-    server_time: datetime
-    stop: bool
 
 
 class ImportAnswer(Answer):

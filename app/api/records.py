@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 from fastapi import Depends, Request, Response
 
-from app.api.answers import RecordsAnswer
 from app.api.bodies import media_type, raw_body
 from app.api.dependencies import ActorDep, Now, SessionDep
+from app.api.history_answers import RecordsAnswer
 from app.api.problems import UnsupportedBody
 from app.api.router import a_router
 from app.api.strict_json import read_json

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Query, Request, Response
@@ -12,11 +13,14 @@ from app.api.bodies import MAX_BODY_BYTES
 from app.api.dependencies import ActorDep, NewId, Now, PageDep, SessionDep, cursor_of
 from app.api.router import a_router
 from app.api.schemas import EditRunBody, Invalidation, OpenRunBody, StopRunBody, Verification
-from app.db import Session, projects
+from app.api.texts import checked_text
+from app.db import Session, projects, series
 from app.db.run_lists import CONFIG_PREFIX, RunFilter
 from app.db.runs import RunRow
 from app.domain.access import Action
 from app.domain.evaluations import Validity
+from app.domain.history import Summary, folded
+from app.domain.record import number_to_json
 from app.services import runs, validity
 from app.services.posted import MAX_VALUES
 
@@ -97,8 +101,16 @@ def list_runs(
     validity: Literal["valid", "suspect", "invalid"] | None = None,
     archived: Literal["true", "false", "all"] = "false",
     sort: Annotated[
-        str, Query(description="created_at, updated_at, name, key, config.<key>; `-` descends.")
+        str,
+        Query(
+            description="created_at, updated_at, name, key, config.<key>, or first:, last:, min:, max:<metric>; "
+            "`-` descends."
+        ),
     ] = ("-created_at"),
+    group: Annotated[str, Query(max_length=256, description="Of the metric that is sorted by.")] = "",
+    metric: Annotated[
+        list[str], Query(description="Metrics whose summaries to show with each run.", max_length=20)
+    ] = [],  # noqa: B006  FastAPI copies it
 ) -> Listing[RunAnswer]:
     """A project's runs; `config.<key>=value` filters by configuration."""
     config = {
@@ -116,10 +128,25 @@ def list_runs(
         config=config,
     )
     found = runs.list_runs(
-        session, actor, project_key=project, where=where, sort=sort, limit=page.limit, after=page.after
+        session,
+        actor,
+        project_key=project,
+        where=where,
+        sort=sort,
+        group=group,
+        limit=page.limit,
+        after=page.after,
     )
+    told: dict[UUID, dict[str, list[Summary]]] = {}
+    if metric and found.items:
+        told = series.summaries_of_runs(
+            session,
+            project_id=found.items[0].project_id,
+            run_ids=[row.id for row in found.items],
+            names=[checked_text(name, "metric") for name in metric],
+        )
     following = None if found.next_after is None else cursor_of(*found.next_after)
-    return listing([_answer(row, project) for row in found.items], following)
+    return listing([_answer(row, project, told.get(row.id)) for row in found.items], following)
 
 
 @router.get("/runs/{run_id}")
@@ -176,7 +203,7 @@ def _answered(session: Session, row: RunRow) -> RunAnswer:
     return _answer(row, project.key if project else "")
 
 
-def _answer(row: RunRow, project: str) -> RunAnswer:
+def _answer(row: RunRow, project: str, metrics: Mapping[str, list[Summary]] | None = None) -> RunAnswer:
     return RunAnswer(
         run_id=row.id,
         key=row.key,
@@ -199,4 +226,15 @@ def _answer(row: RunRow, project: str) -> RunAnswer:
         archived_at=row.archived_at,
         summary=dict(row.summary),
         stop_requested=row.stop_requested,
+        metrics={name: _numbers_of(folded(parts)) for name, parts in (metrics or {}).items()},
     )
+
+
+def _numbers_of(summary: Summary) -> dict[str, Any]:
+    return {
+        "count": summary.count,
+        "first": number_to_json(summary.first_value),
+        "last": number_to_json(summary.last_value),
+        "min": summary.min_value,
+        "max": summary.max_value,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -75,6 +75,48 @@ class Piece:
     steps: NDArray[np.int64]
     times: NDArray[np.float64]
     values: NDArray[np.float64]
+
+
+_SINCE = """
+SELECT c.series_id, b.attempt, b.step_start, b.step_stride, b.steps, b.times, c."values", b.first_idx, b.last_idx, w.idx
+FROM unnest(%s::uuid[], %s::int8[]) AS w(stream_id, idx)
+JOIN record_block b ON b.project_id = %s AND b.run_id = %s AND b.stream_id = w.stream_id AND b.last_idx >= w.idx
+JOIN metric_chunk c ON c.project_id = b.project_id AND c.run_id = b.run_id AND c.block_id = b.id
+WHERE c.series_id = ANY(%s)
+ORDER BY c.series_id, b.first_idx, b.id
+"""
+
+
+def pieces_since(
+    session: Session,
+    *,
+    project_id: UUID,
+    run_id: UUID,
+    series_ids: Sequence[int],
+    since: Mapping[UUID, int],
+) -> list[Piece]:
+    """Points that came after these records of each stream, as far as their blocks tell them apart.
+
+    Of a block whose records are not one after the other all are given, should it reach over the border.
+    """
+    cursor = columns_cursor(connection_of(session))
+    wanted = (list(since), list(since.values()), project_id, run_id, list(series_ids))
+    found = []
+    for series_id, number, start, stride, listed, times, values, first, last, idx in cursor.execute(
+        _SINCE, wanted
+    ):
+        steps = steps_of(start, stride, listed, len(values))
+        known = max(0, idx - first) if last - first + 1 == len(values) else 0
+        found.append(
+            Piece(
+                series_id=series_id,
+                attempt=number,
+                steps=steps[known:],
+                times=times[known:],
+                values=values[known:],
+            )
+        )
+    return found
 
 
 _PIECES = """

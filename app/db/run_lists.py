@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     Integer,
+    Subquery,
     Text,
     and_,
     case,
@@ -23,14 +24,15 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.orm import Session
 
 from app.db.runs import RunRow
-from app.db.tables import run
+from app.db.tables import metric_series, metric_summary, run
 from app.errors import InvalidInput
 
 CONFIG_PREFIX = "config."
+METRIC_NUMBERS = ("first", "last", "min", "max")
 SORT_COLUMNS = ("created_at", "updated_at", "name", "key")
 _NON_FINITE = ("NaN", "Infinity", "-Infinity")
 _ABSENT = 3
@@ -58,13 +60,23 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSort:
-    """An order by one of SORT_COLUMNS or `config.<key>`.
+    """An order by one of SORT_COLUMNS, `config.<key>`, or a metric: `last:loss`, `min:loss`, `max:loss`, `first:loss`.
 
     Whichever the direction, a config key's numbers come before text, text before non-finite, and absent last.
+
+    Args:
+        group: Of a metric that is logged by group; empty for the whole.
     """
 
     by: str = "created_at"
     descending: bool = True
+    group: str = ""
+
+    @property
+    def metric(self) -> tuple[str, str] | None:
+        """(which number, of which metric), for an order by one."""
+        which, colon, name = self.by.partition(":")
+        return (which, name) if colon and which in METRIC_NUMBERS and name else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +104,11 @@ def page(
     Raises:
         InvalidInput: `after` does not belong to this sort.
     """
-    order = [*_order(sort), run.c.id]
+    number = _metric_number(project_id, sort)
+    order = [*_order(sort, number), run.c.id]
     query = select(run, *(part.label(f"order_{i}") for i, part in enumerate(order)))
+    if number is not None:
+        query = query.select_from(run.outerjoin(number, number.c.run_id == run.c.id))
     query = query.where(run.c.project_id == project_id, *_conditions(where))
     if after is not None:
         place = tuple_(
@@ -153,8 +168,41 @@ def _config_value(key: str) -> tuple[ColumnElement[str], ColumnElement[str]]:
     )
 
 
-def _order(sort: RunSort) -> list[ColumnElement[Any]]:
+def _metric_number(project_id: UUID, sort: RunSort) -> Subquery | None:
+    """(run_id, number) of every run that has logged the metric, its attempts folded; None for another order."""
+    if sort.metric is None:
+        return None
+    which, name = sort.metric
+    columns = metric_summary.c
+    newest = (columns.attempt.desc(), columns.last_step.desc(), columns.series_id)
+    oldest = (columns.attempt, columns.first_step, columns.series_id)
+    number = {
+        "min": func.min(columns.min_value),
+        "max": func.max(columns.max_value),
+        "last": func.array_agg(aggregate_order_by(columns.last_value, *newest), type_=ARRAY(Double))[1],
+        "first": func.array_agg(aggregate_order_by(columns.first_value, *oldest), type_=ARRAY(Double))[1],
+    }[which]
+    series = metric_series.c
+    here = (series.project_id == columns.project_id) & (series.run_id == columns.run_id)
+    return (
+        select(columns.run_id, number.label("number"))
+        .select_from(metric_series.join(metric_summary, here & (series.id == columns.series_id)))
+        .where(series.project_id == project_id, series.name == name, series.group_name == sort.group)
+        .group_by(columns.run_id)
+        .subquery("logged")
+    )
+
+
+def _order(sort: RunSort, number: Subquery | None) -> list[ColumnElement[Any]]:
     """What the list is ordered by, all in the same direction, none of it ever NULL."""
+    if number is not None:
+        logged = number.c.number
+        is_finite = logged.not_in([literal(float(word), Double) for word in _NON_FINITE])
+        rank = case((logged.is_(None), _ABSENT), (is_finite, 0), else_=2)
+        return [
+            cast(-rank if sort.descending else rank, Integer),
+            case((logged.is_not(None) & is_finite, logged), else_=literal(0.0, Double)),
+        ]
     if not sort.by.startswith(CONFIG_PREFIX):
         column = run.c[sort.by]
         return [column.collate("C") if isinstance(column.type, Text) else column]
@@ -178,7 +226,9 @@ def _after(place: Sequence[Any], sort: RunSort) -> list[Any]:
 
 def _place(after: Sequence[Any], sort: RunSort) -> list[Any]:
     kinds: tuple[Callable[[Any], Any], ...] = (_rank, _number, _text)
-    if not sort.by.startswith(CONFIG_PREFIX):
+    if sort.metric is not None:
+        kinds = (_rank, _number)
+    elif not sort.by.startswith(CONFIG_PREFIX):
         kinds = (datetime.fromisoformat,) if sort.by.endswith("_at") else (_text,)
     try:
         name, *values, run_id = after
@@ -210,4 +260,4 @@ def _text(value: Any) -> str:
 
 
 def _name(sort: RunSort) -> str:
-    return f"-{sort.by}" if sort.descending else sort.by
+    return f"{'-' if sort.descending else ''}{sort.by}" + (f"@{sort.group}" if sort.group else "")

@@ -147,29 +147,35 @@ def list_runs(
     project_key: str,
     where: RunFilter,
     sort: str = "-created_at",
+    group: str = "",
     limit: int,
     after: Sequence[Any] | None = None,
 ) -> RunPage:
     """One page of a project's runs.
 
     Args:
-        sort: created_at, updated_at, name, key or `config.<key>`, with `-` in front for descending.
+        sort: created_at, updated_at, name, key, `config.<key>`, or `last:<metric>` (first, min, max), with `-` in front
+            for descending.
+        group: Of that metric.
         after: `next_after` of the page before.
     """
     project = project_for(session, actor, key=project_key, action=Action.PROJECT_READ)
     storable(asdict(where), field="query")
-    order = run_sort(sort)
+    order = replace(run_sort(sort), group=checked_text(group, field="group", longest=256))
     return run_lists.page(session, project_id=project.id, where=where, sort=order, limit=limit, after=after)
 
 
 def run_sort(text: str) -> RunSort:
     by = text.removeprefix("-")
     key = by.removeprefix(CONFIG_PREFIX) if by.startswith(CONFIG_PREFIX) else None
-    if by not in SORT_COLUMNS and not key:
+    sort = RunSort(by=checked_text(by, field="sort", longest=512), descending=text.startswith("-"))
+    if by not in SORT_COLUMNS and not key and sort.metric is None:
         raise InvalidInput(
-            f"sort by {', '.join(SORT_COLUMNS)} or config.<key>, with - in front for descending", field="sort"
+            f"sort by {', '.join(SORT_COLUMNS)}, config.<key>, or last:<metric> (first, min, max), "
+            "with - in front for descending",
+            field="sort",
         )
-    return RunSort(by=checked_text(by, field="sort", longest=512), descending=text.startswith("-"))
+    return sort
 
 
 def _locked(session: Session, row: RunRow) -> RunRow:

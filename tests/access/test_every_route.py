@@ -15,6 +15,7 @@ import pytest
 
 from app.domain.access import ALLOWED, Action, Role
 from tests.api.calling import Caller, a_post, an_admin
+from tests.api.recording import points, send
 
 OPEN = "open to everybody"
 SIGNED_IN = "any token"
@@ -103,6 +104,16 @@ ROUTES: dict[tuple[str, str], tuple[Action | str, dict[str, Any] | None, Any]] =
         None,
         {"first": 0, "count": 0},
     ),
+    ("GET", "/api/v1/runs/{run_id}/metrics"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/runs/{run_id}/history"): (Action.PROJECT_READ, {"metric": "loss"}, None),
+    ("GET", "/api/v1/runs/{run_id}/live"): (
+        Action.PROJECT_READ,
+        {"metric": "loss", "for_seconds": "0"},
+        None,
+    ),
+    ("GET", "/api/v1/runs/{run_id}/attempts"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/runs/{run_id}/streams"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/runs/{run_id}/events"): (Action.PROJECT_READ, None, None),
     ("POST", "/api/v1/runs/{run_id}/stop"): (Action.RUN_EDIT, None, {"stop": True}),
     ("PATCH", "/api/v1/alerts/{alert_id}"): (Action.ALERT_CHANGE, None, {"state": "acknowledged"}),
 }
@@ -138,6 +149,7 @@ def make_entities(admin: Caller, project: str) -> Entities:
     admin.put(f"/projects/{project}/runs/run-0", {"attempt_id": str(uuid4())})
     evaluation_id = str(uuid4())
     admin.put(f"/runs/{run_id}/evaluations/{evaluation_id}", a_post())
+    send(admin, run_id, points(loss=[1.0]))
     token_id = admin.post("/tokens", {"project": project, "role": "viewer", "label": "spare"})["id"]
     alerts = admin.get(f"/projects/{project}/alerts")["items"]
     assert alerts, "the limit of this project must have opened an alert"
