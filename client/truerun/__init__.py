@@ -16,11 +16,22 @@ if TYPE_CHECKING:
     from truerun.manners import NotDelivered, TruerunError
     from truerun.meter import Meter
     from truerun.runs import Run
-    from truerun.session import evaluation, finish, init, log_evaluation
+    from truerun.session import (
+        alert,
+        define_metric,
+        evaluation,
+        finish,
+        init,
+        log,
+        log_evaluation,
+        log_groups,
+    )
+    from truerun.summary import RunSummary
     from truerun.verdict import Aggregate, Check, Verdict
 
     config: Config
     run: Run
+    summary: RunSummary
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,18 +42,27 @@ __all__ = [
     "Run",
     "TruerunError",
     "Verdict",
+    "alert",
     "config",
+    "define_metric",
     "evaluation",
     "finish",
     "init",
+    "log",
     "log_evaluation",
+    "log_groups",
     "run",
+    "summary",
 ]
 
 _HOMES = {
     "init": "session",
     "evaluation": "session",
     "log_evaluation": "session",
+    "log": "session",
+    "log_groups": "session",
+    "alert": "session",
+    "define_metric": "session",
     "finish": "session",
     "Run": "runs",
     "Meter": "meter",
@@ -62,8 +82,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"truerun.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
-    if name in ("config", "run"):
+    if name in ("config", "run", "summary"):
         from truerun.session import current_run
 
-        return current_run() if name == "run" else current_run().config
+        return current_run() if name == "run" else getattr(current_run(), name)
     raise AttributeError(f"module 'truerun' has no attribute {name!r}")

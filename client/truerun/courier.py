@@ -17,6 +17,8 @@ class Courier:
     def __init__(self, transport: Transport, record: RunRecord) -> None:
         self.record = record
         self.run_id: str | None = None
+        # Whether the end went with the run's records, which needs no more than a run token.
+        self.has_told_end = False
         self._attempt: int | None = None
         self._transport = transport
         self._run_token: str | None = None
@@ -67,12 +69,33 @@ class Courier:
             answer = self._put(evaluation, body, None, seconds)
         return fate(answer, EVALUATION), answer
 
+    def post_records(
+        self, stream_id: UUID, body: bytes, *, is_packed: bool, seconds: float = REQUEST_SECONDS
+    ) -> Answer:
+        """Send a batch of records."""
+        token = self._run_token
+        answer = self._post(stream_id, body, is_packed, token, seconds)
+        if answer.status == 401 and token is not None:
+            self._run_token = None
+            result, introduction = self.introduce(seconds=seconds)
+            if result is not Fate.ACCEPTED:
+                return introduction
+            answer = self._post(stream_id, body, is_packed, self._run_token, seconds)
+        return answer
+
+    def _post(
+        self, stream_id: UUID, body: bytes, is_packed: bool, token: str | None, seconds: float
+    ) -> Answer:
+        path = f"/runs/{self.run_id}/streams/{stream_id}/records"
+        encoding = "gzip" if is_packed else None
+        return self._transport.send("POST", path, body=body, encoding=encoding, token=token, seconds=seconds)
+
     def report_status(self, *, seconds: float = REQUEST_SECONDS) -> Fate:
         """Tell how the run ended; a token that may not do so leaves it unsaid.
 
         A run that has gone on in a later attempt has not ended, whatever became of this one.
         """
-        if self.record.status is None or self.record.role != "train":
+        if self.record.status is None or self.record.role != "train" or self.has_told_end:
             return Fate.ACCEPTED
         shown = self._transport.send("GET", f"/runs/{self.run_id}", seconds=seconds)
         newest = (shown.document or {}).get("attempt")

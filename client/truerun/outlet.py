@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from truerun import verdict as verdicts
 from truerun import wire
@@ -16,6 +17,8 @@ from truerun.manners import Manners, NotDelivered
 from truerun.meter import Receipt
 from truerun.pending import Pending
 from truerun.record import RunRecord
+from truerun.recorder import Recorder
+from truerun.segments import Record, Store
 from truerun.sender import Sender
 from truerun.spool import Spool
 from truerun.transport import Transport
@@ -29,6 +32,7 @@ class Outlet(Protocol):
     """What a run posts to."""
 
     muted_because: str | None
+    recorder: Recorder | None
 
     @property
     def is_drained(self) -> bool: ...
@@ -61,6 +65,7 @@ class Muted:
 
     def __init__(self, muted_because: str) -> None:
         self.muted_because: str | None = muted_because
+        self.recorder: Recorder | None = None
 
     @property
     def is_drained(self) -> bool:
@@ -128,6 +133,7 @@ class Delivery:
         manners: Manners,
         describe: Callable[[], Mapping[str, Any]],
         leftovers: Generator[None, None, None],
+        rank: int = 0,
     ) -> None:
         self.record = record
         self.spool = spool
@@ -137,6 +143,7 @@ class Delivery:
         self._kept: tuple[int, str | None] | None = None
         self._posted: list[Pending] = []
         self._prune_at = 64
+        self.recorder: Recorder | None = self._new_recorder(rank)
         self._sender = Sender(
             spool=spool,
             courier=Courier(transport, record) if transport is not None else None,
@@ -144,6 +151,7 @@ class Delivery:
             prepare=self._prepare,
             leftovers=leftovers,
             keep_run=self._keep_run,
+            recorder=self.recorder,
         )
 
     @property
@@ -153,6 +161,8 @@ class Delivery:
     def start(self) -> None:
         self._keep_run()
         self._sender.start()
+        if self.recorder is not None:
+            self.recorder.start()
 
     def post(self, document: Mapping[str, Any]) -> Receipt:
         """Keep the evaluation on disk, then hand it to the sender.
@@ -183,10 +193,18 @@ class Delivery:
 
     def close(self, seconds: float) -> str | None:
         """Deliver what can be delivered in time; a line for the user when something is left."""
-        if self._sender.drained.is_set() or self._sender.close(seconds) or self._transport is None:
+        if self._sender.drained.is_set():
+            return None
+        until = time.monotonic() + seconds
+        if self.recorder is not None and not self.recorder.flush(seconds):
+            self._manners.complain("unwritten", "not everything that was logged could be written in time")
+        if self._sender.close(max(0.0, until - time.monotonic())) or self._transport is None:
             return None
         waiting = len(self._undelivered())
-        what = "the run's end" if waiting == 0 else f"{waiting} evaluation{'s' if waiting > 1 else ''}"
+        records = 0 if self.recorder is None else self.recorder.unsent
+        parts = [f"{waiting} evaluation{'s' if waiting > 1 else ''}"] if waiting else []
+        parts += [f"{records} record{'s' if records > 1 else ''}"] if records else []
+        what = " and ".join(parts) or "the run's end"
         because = f" ({self._sender.trouble})" if self._sender.trouble else ""
         if self.spool is None:
             return (
@@ -198,6 +216,34 @@ class Delivery:
         """In a forked child: let go of what belongs to the parent."""
         if self.spool is not None:
             self.spool.unlock()
+        if self.recorder is not None:
+            self.recorder.abandon()
+
+    def _new_recorder(self, rank: int) -> Recorder:
+        stream_id = uuid4()
+        directory = None if self.spool is None else self.spool.stream_directory(stream_id)
+        record = self.record
+        return Recorder(
+            Store(directory, stream_id, self._manners.complain),
+            facts={
+                "attempt_id": record.attempt_id if record.role == "train" else record.attached_attempt,
+                "role": record.role,
+                "rank": rank,
+            },
+            manners=self._manners,
+            # The sender is made after this.
+            on_news=lambda: self._sender.hint(),  # noqa: PLW0108
+            set_aside=self._set_aside,
+        )
+
+    def _set_aside(self, record: Record, why: str) -> None:
+        place = "" if self.spool is None else f"; it is kept in {self.spool.directory / 'rejected'}"
+        self._manners.complain("record_refused", f"record {record.idx} was refused: {why}{place}")
+        if self.spool is not None and self.recorder is not None:
+            try:
+                self.spool.set_aside(self.recorder.stream_id, record, why)
+            except OSError as error:
+                self._manners.complain("spool", f"a refused record could not be kept: {error}")
 
     def _undelivered(self) -> list[Pending]:
         return [item for item in self._posted if item.verdict is None or item.verdict.gate == "unknown"]

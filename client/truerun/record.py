@@ -48,6 +48,7 @@ class RunRecord:
     version: int = 0
     attached_attempt: str | None = None
     status: str | None = None
+    rank: int = 0
     _versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     def change(self, **details: Any) -> None:
@@ -74,6 +75,8 @@ class RunRecord:
             "url": self.url,
             "mode": self.mode,
             "status": self.status,
+            "rank": self.rank,
+            "attached_attempt": self.attached_attempt,
             "details": self._all_details(),
         }
 
@@ -91,6 +94,7 @@ def record_from(document: Mapping[str, Any]) -> RunRecord:
     texts = {name: document.get(name) for name in ("project", "run_key", "attempt_id", "role", "mode")}
     missing = [name for name, value in texts.items() if not isinstance(value, str) or not value]
     details, url, status = document.get("details"), document.get("url"), document.get("status")
+    rank, attached = document.get("rank"), document.get("attached_attempt")
     if missing or not isinstance(details, dict):
         raise ValueError(f"run.json lacks {', '.join(missing) or 'details'}")
     return RunRecord(
@@ -102,4 +106,6 @@ def record_from(document: Mapping[str, Any]) -> RunRecord:
         url=url if isinstance(url, str) else None,
         details={key: details[key] for key in DETAILS if key in details},
         status=status if isinstance(status, str) else None,
+        rank=rank if isinstance(rank, int) else 0,
+        attached_attempt=attached if isinstance(attached, str) else None,
     )

@@ -10,9 +10,11 @@ from queue import Empty, SimpleQueue
 from truerun import verdict as verdicts
 from truerun.answers import PARK_SECONDS, Answer, Fate, backoff_seconds
 from truerun.courier import Courier
+from truerun.feed import Next
 from truerun.manners import Manners
 from truerun.patience import Patience, jitter
 from truerun.pending import Pending
+from truerun.recorder import Recorder
 from truerun.spool import Spool
 from truerun.transport import REQUEST_SECONDS
 from truerun.verdict import Verdict, verdict_from
@@ -21,6 +23,10 @@ from truerun.verdict import Verdict, verdict_from
 SETTLING_SECONDS = 1.0
 # A service that has been away this long already will not be back before the process ends.
 LONG_GONE_SECONDS = 10.0
+
+
+class Hint:
+    """Wakes the sender and says nothing else."""
 
 
 class Sender:
@@ -41,9 +47,12 @@ class Sender:
         prepare: Callable[[], None],
         leftovers: Generator[None, None, None],
         keep_run: Callable[[], None],
+        recorder: Recorder | None = None,
     ) -> None:
         self.drained = threading.Event()
         self._patience = Patience()
+        # Of its own: records that a service does not take are no reason to keep evaluations back, or the other way.
+        self._records_patience = Patience()
         self._spool = spool
         self._courier = courier
         self._manners = manners
@@ -51,7 +60,8 @@ class Sender:
         self._keep_run = keep_run
         self._leftovers = leftovers
         self._has_leftovers = courier is not None
-        self._inbox: SimpleQueue[Pending | None] = SimpleQueue()
+        self._recorder = recorder
+        self._inbox: SimpleQueue[Pending | Hint | None] = SimpleQueue()
         self._waiting: list[Pending] = []
         self._introduced_at = -SETTLING_SECONDS
         self._closing_until: float | None = None
@@ -60,7 +70,7 @@ class Sender:
     @property
     def trouble(self) -> str:
         """Why things wait, in words; empty when all is well."""
-        return self._patience.trouble
+        return self._patience.trouble or self._records_patience.trouble
 
     def start(self) -> None:
         threading.Thread(target=self._work, name="truerun-sender", daemon=True).start()
@@ -72,6 +82,10 @@ class Sender:
     def nudge(self) -> None:
         """Something about the run changed."""
         self._inbox.put(None)
+
+    def hint(self) -> None:
+        """There are records to send; that alone is no reason to lose patience with a service that is away."""
+        self._inbox.put(Hint())
 
     def close(self, seconds: float) -> bool:
         """Deliver what can be delivered within `seconds`; whether nothing is left.
@@ -110,20 +124,29 @@ class Sender:
     def _is_closing(self) -> bool:
         return self._closing_until is not None
 
+    @property
+    def _has_records(self) -> bool:
+        return self._recorder is not None and self._recorder.feed.has_more
+
     def _receive(self) -> None:
         """Sleep until there is news or something is due; take all news."""
         try:
             news = self._inbox.get(timeout=self._idle_seconds())
         except Empty:
             return
+        is_news = False
         while True:
-            if news is not None:
+            if isinstance(news, Pending):
                 self._waiting.append(news)
+            is_news = is_news or not isinstance(news, Hint)
             try:
                 news = self._inbox.get_nowait()
             except Empty:
                 break
-        self._patience.hear_news()
+        if is_news:
+            self._patience.hear_news()
+            if self._is_closing:
+                self._records_patience.hear_news()
         if self._patience.is_parked:
             self._tell(self._waiting, self.trouble)
 
@@ -134,8 +157,14 @@ class Sender:
         due = [item.not_before for item in self._waiting]
         if not self._courier.is_introduced:
             due.append(0.0 if self._waiting else self._introduced_at + SETTLING_SECONDS)
-        elif not self._waiting if self._is_closing else self._has_leftovers:
-            due.append(0.0)
+        else:
+            if self._recorder is not None:
+                at = time.monotonic()
+                wanted = at + self._recorder.due_in(at, is_closing=self._is_closing)
+                due.append(max(wanted, self._records_patience.until))
+            is_done = not self._waiting and not self._has_records
+            if is_done if self._is_closing else self._has_leftovers:
+                due.append(0.0)
         if not due:
             return None
         earliest = max(min(due), self._patience.until)
@@ -157,8 +186,10 @@ class Sender:
                 self._introduce(courier)
         elif due is not None:
             self._deliver(courier, due)
+        elif self._recorder is not None and self._has_records_due(self._recorder, at):
+            self._send_records(courier, self._recorder)
         elif self._is_closing:
-            if not self._waiting:
+            if not self._waiting and not self._has_records:
                 self._say_goodbye(courier)
         elif self._has_leftovers and next(self._leftovers, self) is self:
             self._has_leftovers = False
@@ -203,6 +234,38 @@ class Sender:
         else:
             self._back_off(answer)
 
+    def _has_records_due(self, recorder: Recorder, at: float) -> bool:
+        if self._records_patience.is_held:
+            return False
+        if self._is_closing:
+            return recorder.feed.has_more
+        return recorder.due_in(at, is_closing=False) <= 0.0
+
+    def _send_records(self, courier: Courier, recorder: Recorder) -> None:
+        seconds = self._request_seconds()
+        result, answer = recorder.send(
+            lambda body, is_packed: courier.post_records(
+                recorder.stream_id, body, is_packed=is_packed, seconds=seconds
+            ),
+            at=time.monotonic(),
+        )
+        if recorder.feed.rejected:
+            idx, code = next(iter(recorder.feed.rejected.items()))
+            self._manners.complain(
+                "records_rejected", f"the service rejected record {idx} ({code}), and perhaps others"
+            )
+        if result is Next.GO_ON:
+            self._records_patience.recover()
+            courier.has_told_end = recorder.has_told_end
+        elif result is Next.PARK:
+            self._records_patience.park(answer.reason)
+            self._complain_parked(answer.reason)
+        else:
+            self._records_patience.back_off(answer)
+            self._manners.complain(
+                "undelivered", f"not delivered yet, trying again: {self._records_patience.trouble}"
+            )
+
     def _body(self, item: Pending) -> bytes | None:
         if item.body is not None or self._spool is None:
             return item.body
@@ -227,10 +290,14 @@ class Sender:
         courier.record.status = None
         # Something refused may still lie there; then run.json stays with it, up to date.
         self._keep_run()
+        if self._recorder is not None:
+            self._recorder.close(is_settled=True)
         self._in_spool(lambda spool: spool.remove())
         self._end()
 
     def _end(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close(is_settled=self._courier is not None)
         if self._spool is not None:
             self._spool.unlock()
         self.drained.set()

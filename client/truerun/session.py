@@ -155,7 +155,11 @@ def _of_current(method: Callable[Concatenate[Run, P], R]) -> Callable[P, R]:
 
 
 evaluation = _of_current(Run.evaluation)
+log = _of_current(Run.log)
+log_groups = _of_current(Run.log_groups)
 log_evaluation = _of_current(Run.log_evaluation)
+alert = _of_current(Run.alert)
+define_metric = _of_current(Run.define_metric)
 finish = _of_current(Run.finish)
 
 
@@ -189,6 +193,7 @@ def _started(record: RunRecord, values: Mapping[str, Any], settings: Settings, *
         manners=manners,
         describe=_describer(),
         leftovers=leftovers,
+        rank=record.rank,
     )
     run = Run(record, values, outlet, manners)
     try:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from typing import Any
 from uuid import UUID
 
 from truerun import wire
+from truerun.points import Point
+from truerun.segments import Record
 
 FORMAT = 1
 
@@ -98,10 +101,40 @@ class Spool:
         _write(folder / f"{evaluation}.answer.json", wire.encode(answer))
         os.replace(self.directory / "evaluations" / f"{evaluation}.json", folder / f"{evaluation}.json")
 
+    def stream_directory(self, stream_id: UUID) -> Path:
+        return self.directory / "streams" / str(stream_id)
+
+    def streams(self) -> list[Path]:
+        """Where records lie that are not delivered, or were when somebody last looked."""
+        try:
+            return sorted(entry for entry in (self.directory / "streams").iterdir() if entry.is_dir())
+        except OSError:
+            return []
+
+    def set_aside(self, stream_id: UUID, record: Record, why: str) -> None:
+        """Keep a record that the service will never take."""
+        folder = self.directory / "rejected"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        told: dict[str, Any] = {"stream": str(stream_id), "idx": record.idx, "reason": why}
+        if isinstance(record, Point):
+            names = [f"{group}/{name}" if group else name for group, name in record.keys.names]
+            told |= {"step": record.step, "values": dict(zip(names, record.numbers, strict=True))}
+        else:
+            told |= {"record": dict(record.document)}
+        _write(folder / f"record-{stream_id}-{record.idx}.json", wire.encode(told))
+
     def remove(self) -> bool:
         """Take the directory away if nothing of worth is in it; whether it is gone."""
-        if self.pending() or self.rejected():
+        if self.pending() or self.rejected() or any((self.directory / "rejected").glob("record-*.json")):
             return False
+        for stream in self.streams():
+            (stream / "reserve").unlink(missing_ok=True)
+            try:
+                stream.rmdir()
+            except OSError:
+                return False
+        with contextlib.suppress(OSError):
+            (self.directory / "streams").rmdir()
         for name in ("run.json", "lock"):
             (self.directory / name).unlink(missing_ok=True)
         for folder in (self.directory / "evaluations", self.directory / "rejected", self.directory):

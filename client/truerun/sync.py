@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from truerun.answers import Answer, Fate
 from truerun.courier import Courier
+from truerun.feed import Feed, Next
 from truerun.manners import Manners
+from truerun.points import Other
 from truerun.record import RunRecord, record_from
+from truerun.segments import Record, Store
 from truerun.spool import Spool, writers
 from truerun.transport import Transport
 
@@ -32,6 +37,7 @@ class Report:
     accepted: int = 0
     rejected: int = 0
     left: int = 0
+    records: int = 0
     refusals: list[str] = field(default_factory=list)
 
 
@@ -53,6 +59,8 @@ def deliver_directory(spool: Spool, record: RunRecord, transport: Transport) -> 
     Stops at the first thing that the service cannot take now. Tidies up when nothing is left.
     """
     courier = Courier(transport, record)
+    # Of the streams that it wrote, whatever the handshake makes of it.
+    role = record.role
     waiting = spool.pending()
     report = Report(directory=spool.directory, run=record.run_key, project=record.project, left=len(waiting))
     result, answer = _introduce(courier)
@@ -73,10 +81,62 @@ def deliver_directory(spool: Spool, record: RunRecord, transport: Transport) -> 
             return
         report.left -= 1
         yield report
+    for directory in spool.streams():
+        yield from _deliver_stream(spool, directory, role, courier, report)
+        if report.state == "waiting":
+            return
     if courier.report_status() is Fate.RETRY:
         yield _stopped(report, Answer(trouble="the service could not be told that the run ended"))
         return
     spool.remove()
+    yield report
+
+
+def _deliver_stream(
+    spool: Spool, directory: Path, role: str, courier: Courier, report: Report
+) -> Iterator[Report]:
+    """Send what is left of one stream, batch by batch."""
+    try:
+        store = Store.leftover(directory, lambda _kind, message: report.refusals.append(message))
+    except ValueError:
+        return
+
+    def set_aside(record: Record, why: str) -> None:
+        report.rejected += 1
+        report.refusals.append(f"record {record.idx}: {why}")
+        spool.set_aside(store.stream_id, record, why)
+
+    record = courier.record
+    feed = Feed(
+        store,
+        {
+            "attempt_id": record.attempt_id if role == "train" else record.attached_attempt,
+            "role": role,
+            "rank": record.rank,
+            # Whoever finds records on a disk is not the training that made them.
+            "live": False,
+        },
+        counts=lambda: {"logged": store.until},
+        set_aside=set_aside,
+    )
+    has_end = any(
+        isinstance(each, Other) and each.document.get("type") == "finish"
+        for each in store.read(0, most_records=sys.maxsize, most_bytes=sys.maxsize)
+    )
+    while feed.has_more:
+        body, is_packed = feed.body()
+        before = feed.next_idx
+        answer = courier.post_records(store.stream_id, body, is_packed=is_packed)
+        if feed.take(answer) is not Next.GO_ON:
+            yield _stopped(report, answer)
+            return
+        report.records += max(0, feed.next_idx - before)
+        yield report
+    courier.has_told_end = courier.has_told_end or has_end
+    store.close(is_settled=True)
+    (directory / "reserve").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        directory.rmdir()
     yield report
 
 

@@ -36,6 +36,7 @@ class Transport:
         *,
         body: bytes | None = None,
         content_type: str = "application/json",
+        encoding: str | None = None,
         query: Mapping[str, Any] | None = None,
         token: str | None = None,
         seconds: float = REQUEST_SECONDS,
@@ -51,6 +52,8 @@ class Transport:
             headers["authorization"] = f"Bearer {bearer}"
         if body is not None:
             headers["content-type"] = content_type
+        if encoding is not None:
+            headers["content-encoding"] = encoding
         deadline = time.monotonic() + seconds
         try:
             with self._opened().stream(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import threading
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.client.fake_streams import Stream, listed
 
 PROJECT_TOKEN = "trn_project0_secret"
 
@@ -50,13 +53,20 @@ class FakeService:
         self.requests: list[Request] = []
         self.runs: dict[str, dict[str, Any]] = {}
         self.evaluations: dict[str, dict[str, Any]] = {}
+        # How runs ended, by whatever way that was told; `patched` holds those told by changing the run.
         self.statuses: list[str] = []
-        self.faults: dict[str, deque[Fault]] = {"run": deque(), "evaluation": deque(), "status": deque()}
+        self.patched: list[str] = []
+        self.streams: dict[str, Stream] = {}
+        self.faults: dict[str, deque[Fault]] = {
+            "run": deque(), "evaluation": deque(), "status": deque(), "records": deque()
+        }  # fmt: skip
         self.always: dict[str, Fault] = {}
         # Answers of the command line's endpoints, by method and path with query; a document or a fault.
         self.routes: dict[str, dict[str, Any] | Fault] = {}
         # A suite whose evaluations the service cannot digest.
         self.poison: str | None = None
+        # Records that it refuses the whole batch for, with the status.
+        self.poisoned_records: dict[int, int] = {}
         self.gate = "open"
         self.released = threading.Event()
         self.url = ""
@@ -72,6 +82,13 @@ class FakeService:
 
     def answer(self, request: Request) -> tuple[str, dict[str, Any]]:
         """The kind of request and the real answer to it."""
+        if sent := re.fullmatch(r"/api/v1/runs/([^/]+)/streams/([^/]+)/records", request.path):
+            with self._lock:
+                stream = self.streams.setdefault(sent[2], Stream())
+                before = len(stream.others("finish"))
+                status, document = stream.take(request.body)
+                self.statuses += [end["status"] for end in stream.others("finish")[before:]]
+            return ("records" if status == 200 else "409"), document
         if request.method not in ("PUT", "PATCH"):
             return "other", {"title": "not found", "detail": f"nothing is at {request.path}", "status": 404}
         if run := re.fullmatch(r"/api/v1/projects/([^/]+)/runs/([^/]+)", request.path):
@@ -102,6 +119,7 @@ class FakeService:
         if re.fullmatch(r"/api/v1/runs/[^/]+", request.path):
             with self._lock:
                 self.statuses.append(request.body["status"])
+                self.patched.append(request.body["status"])
             return "status", {"run_id": "x"}
         return "other", {"title": "not found", "detail": f"nothing is at {request.path}", "status": 404}
 
@@ -123,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._misbehave(fault, request)
         else:
             kind, document = self.service.answer(request)
-            self._reply(404 if kind == "other" else 200, document)
+            self._reply({"other": 404, "409": 409}.get(kind, 200), document)
 
     do_GET = do_PATCH = do_POST = do_DELETE = do_PUT  # noqa: N815 - http.server's names
 
@@ -132,6 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _received(self) -> Request:
         content = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.headers.get("content-encoding") == "gzip":
+            content = gzip.decompress(content)
         is_json = self.headers.get("content-type") == "application/json"
         request = Request(
             method=self.command,
@@ -143,6 +163,14 @@ class _Handler(BaseHTTPRequestHandler):
         return request
 
     def _fault(self, request: Request) -> Fault | None:
+        if self.path.endswith("/records"):
+            held = {
+                idx for block in request.body["blocks"] for idx in listed(block["idx"], len(block["times"]))
+            }
+            for idx, status in self.service.poisoned_records.items():
+                if idx in held:
+                    return problem(status, f"record {idx} cannot be")
+            return self.service.fault("records")
         if self.command not in ("PUT", "PATCH"):
             return None
         if "/evaluations/" in self.path and request.body["suite"] == self.service.poison:

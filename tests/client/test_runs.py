@@ -29,17 +29,18 @@ def test_init_returns_before_anything_was_sent(service: FakeService) -> None:
     assert not run.is_muted
 
 
-def test_one_daemon_thread_is_started(service: FakeService) -> None:
+def test_two_daemon_threads_are_started_one_to_write_and_one_to_send(service: FakeService) -> None:
     before = set(threading.enumerate())
 
     truerun.init("burgers", url=service.url, token=PROJECT_TOKEN)
 
-    (thread,) = (
+    threads = (
         set(threading.enumerate())
         - before
         - {t for t in threading.enumerate() if "process_request" in t.name}
     )
-    assert thread.daemon
+    assert sorted(thread.name for thread in threads) == ["truerun-sender", "truerun-writer"]
+    assert all(thread.daemon for thread in threads)
 
 
 def test_the_run_is_described_as_it_was_started(service: FakeService) -> None:
@@ -134,7 +135,7 @@ def test_attach_adds_evaluations_and_neither_attempt_nor_end(service: FakeServic
 
     assert service.runs["unet-64"]["role"] == "attach"
     assert "attempt_id" not in service.evaluations[str(verdict.evaluation)]
-    assert service.statuses == []
+    assert service.patched == []
 
 
 def test_attach_may_name_the_attempt_that_it_measured(service: FakeService) -> None:
@@ -294,17 +295,13 @@ def test_a_block_that_raises_ends_the_run_as_failed_and_the_error_passes(service
     assert service.statuses == ["failed"]
 
 
-def test_a_run_that_goes_on_in_a_later_attempt_has_not_ended(service: FakeService) -> None:
-    service.routes["GET /runs/id-of-resumed"] = {"run_id": "id-of-resumed", "attempt": 2}
+def test_how_a_run_ended_is_told_with_its_records_so_that_the_service_decides_for_which_attempt(
+    service: FakeService,
+) -> None:
     run = truerun.init("burgers", run_key="resumed", url=service.url, token=PROJECT_TOKEN)
-    run.finish()
+    run.finish("failed")
 
-    service.routes["GET /runs/id-of-resumed"] = {"run_id": "id-of-resumed", "attempt": 1}
-    newest = truerun.init("burgers", run_key="resumed", url=service.url, token=PROJECT_TOKEN)
-    assert service.statuses == []
-    newest.finish("failed")
-
-    assert service.statuses == ["failed"]
+    assert (service.statuses, service.patched) == (["failed"], [])
 
 
 def test_a_pickled_run_is_a_muted_proxy(service: FakeService) -> None:

@@ -104,7 +104,7 @@ def test_a_run_that_went_on_since_is_attached_to(service: FakeService) -> None:
 
     assert service.runs["unet-64"]["role"] == "attach"
     assert len(service.evaluations) == 2
-    assert service.statuses == []
+    assert service.patched == []
 
 
 def test_what_a_living_process_writes_is_left_to_it(

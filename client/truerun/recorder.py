@@ -1,0 +1,277 @@
+"""Taking records on the user's thread, and writing them to the spool on one of our own.
+
+Two threads work for a run: this one writes to the disk, the sender talks to the network. With one thread for both, a
+service that does not answer for half a minute would keep records in memory for as long, where a kill loses them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from truerun.answers import Answer
+from truerun.feed import Feed, Next
+from truerun.manners import Manners
+from truerun.points import Keys, Other, Point
+from truerun.segments import Record, Store
+
+MOST_QUEUED = 10_000
+GATHER_SECONDS = 0.05
+LATE_SECONDS = 60.0
+SEND_EVERY_SECONDS = 1.0
+HEARTBEAT_SECONDS = 30.0
+_MANY = 5_000
+
+
+class Late(Protocol):
+    """Numbers that a device still computes."""
+
+    def is_ready(self) -> bool: ...
+
+    def values(self) -> Mapping[int, float]:
+        """By place in the record; only once they are ready."""
+        ...
+
+
+@dataclass(slots=True)
+class LatePoint:
+    """A record whose numbers are not all known yet."""
+
+    idx: int
+    step: int
+    time: float
+    keys: Keys
+    numbers: list[float]
+    late: Late
+
+    def point(self) -> Point:
+        for place, number in self.late.values().items():
+            self.numbers[place] = number
+        return Point(self.idx, self.step, self.time, self.keys, tuple(self.numbers))
+
+
+class Recorder:
+    """One stream of a run.
+
+    Args:
+        on_news: Called from our thread when there is something to send.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        facts: Mapping[str, Any],
+        manners: Manners,
+        on_news: Callable[[], None],
+        set_aside: Callable[[Record, str], None],
+    ) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.feed = Feed(store, facts, counts=self._counts, set_aside=set_aside)
+        self.stream_id = store.stream_id
+        self._store = store
+        self._manners = manners
+        self._on_news = on_news
+        self._queue: deque[Point | Other | LatePoint] = deque()
+        # Re-entrant: a signal handler may log while the thread it interrupts is in here.
+        self._lock = threading.RLock()
+        self._is_busy = False
+        self._aside: deque[Callable[[int], Point | Other | LatePoint]] = deque()
+        self._next = 0
+        self._overflow: tuple[int, int] | None = None
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._written = threading.Event()
+        self._store_lock = threading.Lock()
+        self._sent_at = -HEARTBEAT_SECONDS
+        self._is_ended = False
+        self._last_step = -1
+        self._end_idx: int | None = None
+
+    @property
+    def logged(self) -> int:
+        """How many records were numbered so far."""
+        return self._next
+
+    def start(self) -> None:
+        threading.Thread(target=self._work, name="truerun-writer", daemon=True).start()
+
+    def put_point(
+        self, keys: Keys, numbers: tuple[float, ...], step: int | None, late: Late | None = None
+    ) -> None:
+        """Take a record; never waits for anything but other threads that are in here."""
+        at = time.time()
+
+        def numbered(idx: int) -> Point | LatePoint:
+            where = self._last_step + 1 if step is None else step
+            self._last_step = where
+            if late is None:
+                return Point(idx, where, at, keys, numbers)
+            return LatePoint(idx, where, at, keys, list(numbers), late)
+
+        self._put(numbered)
+
+    def put_other(self, document: Mapping[str, Any]) -> None:
+        """Take an event, a summary patch or the end."""
+
+        def numbered(idx: int) -> Other:
+            if document.get("type") == "finish":
+                self._end_idx = idx
+            return Other(idx, document)
+
+        self._put(numbered, is_urgent=True)
+
+    @property
+    def has_told_end(self) -> bool:
+        """Whether the service has acknowledged how the run ended."""
+        return self._end_idx is not None and self.feed.next_idx > self._end_idx
+
+    def _put(self, numbered: Callable[[int], Point | Other | LatePoint], *, is_urgent: bool = False) -> None:
+        with self._lock:
+            if self._is_busy:
+                # A signal handler: it comes after the record that it interrupted.
+                self._aside.append(numbered)
+                return
+            self._is_busy = True
+            try:
+                self._append(numbered, is_urgent)
+                while self._aside:
+                    self._append(self._aside.popleft(), is_urgent)
+            finally:
+                self._is_busy = False
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _append(self, numbered: Callable[[int], Point | Other | LatePoint], is_urgent: bool) -> None:
+        idx = self._next
+        # First the number, then the record: whatever interrupts us leaves a gap, never two records of one number.
+        self._next = idx + 1
+        if len(self._queue) >= MOST_QUEUED and not is_urgent:
+            first = idx if self._overflow is None else self._overflow[0]
+            self._overflow = (first, idx + 1)
+            return
+        if self._overflow is not None:
+            self._flush_overflow()
+        self._queue.append(numbered(idx))
+
+    def _flush_overflow(self) -> None:
+        if self._overflow is not None:
+            first, until = self._overflow
+            self._overflow = None
+            gap = {"type": "gap", "until": until, "reason": "queue_full"}
+            self._queue.append(Other(first, gap))
+            self._manners.complain(
+                "queue_full", "records are logged faster than they can be written; some are dropped"
+            )
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until everything taken so far is in the spool; whether it is."""
+        self._written.clear()
+        self._hurry.set()
+        self._wake.set()
+        return self._written.wait(seconds)
+
+    def abandon(self) -> None:
+        """In a forked child: the parent's thread goes on, here nothing does."""
+        self._is_ended = True
+
+    def due_in(self, at: float, *, is_closing: bool) -> float:
+        """Seconds until there is something to send.
+
+        Args:
+            at: `time.monotonic()`.
+        """
+        if self.feed.has_more:
+            if is_closing or self._store.until - self.feed.next_idx >= _MANY:
+                return 0.0
+            return max(0.0, self._sent_at + SEND_EVERY_SECONDS - at)
+        return max(0.0, self._sent_at + HEARTBEAT_SECONDS - at)
+
+    @property
+    def unsent(self) -> int:
+        """How many records wait, the end of the run not counted."""
+        end = 0 if self._end_idx is None or self.has_told_end else 1
+        return max(0, self._next - self.feed.next_idx - end)
+
+    def send(self, post: Callable[[bytes, bool], Answer], *, at: float) -> tuple[Next, Answer]:
+        """Send one batch, or a sign of life; called by the sender's thread alone."""
+        with self._store_lock:
+            body, is_packed = self.feed.body()
+        answer = post(body, is_packed)
+        with self._store_lock:
+            result = self.feed.take(answer)
+        self._sent_at = at
+        return result, answer
+
+    def close(self, *, is_settled: bool) -> None:
+        """Stop writing; with everything settled the directory goes."""
+        self._is_ended = True
+        self._wake.set()
+        with self._store_lock:
+            self._store.close(is_settled=is_settled)
+
+    def _counts(self) -> Mapping[str, Any]:
+        # A copy: the user's thread counts on.
+        return {"logged": self._next, "dropped": dict(self.dropped)}
+
+    def _work(self) -> None:
+        while not self._is_ended:
+            self._wake.wait()
+            if self._is_ended:
+                return
+            # Gather what comes in a row; a kill in between loses no more than that.
+            self._hurry.wait(GATHER_SECONDS)
+            self._wake.clear()
+            is_hurried = self._hurry.is_set()
+            try:
+                is_empty = self._drain()
+            except Exception as error:  # noqa: BLE001 - a fault of ours must neither end the thread nor spin it
+                self._manners.complain("internal", f"an internal error while writing; going on: {error!r}")
+                is_empty = True
+            if is_hurried and is_empty:
+                self._hurry.clear()
+                with self._store_lock:
+                    self._store.seal()
+                self._written.set()
+            elif not is_empty:
+                # A device is not ready yet.
+                time.sleep(GATHER_SECONDS / 10)
+                self._wake.set()
+
+    def _drain(self) -> bool:
+        """Write what is there; whether nothing is left but what came in meanwhile."""
+        found: list[Record] = []
+        had_more = self.feed.has_more
+        while self._queue:
+            taken = self._queue[0]
+            if isinstance(taken, LatePoint) and not taken.late.is_ready():
+                if time.time() - taken.time < LATE_SECONDS:
+                    break
+                self.dropped["never_ready"] += 1
+                self._queue.popleft()
+                continue
+            self._queue.popleft()
+            record = self._known(taken) if isinstance(taken, LatePoint) else taken
+            if record is not None:
+                found.append(record)
+        with self._lock:
+            if not self._queue and self._overflow is not None:
+                self._flush_overflow()
+        if found:
+            with self._store_lock:
+                self._store.append(found, now=time.monotonic())
+            if not had_more:
+                self._on_news()
+        return not self._queue
+
+    def _known(self, record: LatePoint) -> Point | None:
+        try:
+            return record.point()
+        except Exception as error:  # noqa: BLE001 - a device's error is the training's own business
+            self.dropped["not_readable"] += len(record.numbers)
+            self._manners.complain("late", f"numbers of a device could not be read: {error!r}")
+            return None
