@@ -149,6 +149,7 @@ class RetentionAnswer(Answer):
     progress_evaluations_days: int | None
     delivered_messages_days: int | None
     resolved_alerts_days: int | None
+    history_days: int | None
 
 
 class ChangedVerdictAnswer(Answer):

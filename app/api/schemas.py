@@ -226,4 +226,7 @@ class RetentionBody(_Body):
     delivered_messages_days: Annotated[
         Days, Field(description="Messages to sinks that have arrived, since then.")
     ] = Retention().delivered_messages_days
+    history_days: Annotated[
+        Days, Field(description="Points and events of ended runs, since they were last heard of.")
+    ] = None
     resolved_alerts_days: Annotated[Days, Field(description="Alerts, since they were resolved.")] = None

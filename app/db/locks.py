@@ -26,5 +26,10 @@ def own(session: Session, *keys: int) -> None:
         session.execute(select(func.pg_advisory_xact_lock(key)))
 
 
+def try_own(session: Session, key: int) -> bool:
+    """Hold it alone, unless somebody else does; whether it is held."""
+    return bool(session.execute(select(func.pg_try_advisory_xact_lock(key))).scalar_one())
+
+
 def _sorted(keys: Iterable[int]) -> list[int]:
     return sorted(set(keys))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
@@ -84,9 +85,48 @@ def names_of(session: Session, *, project_id: UUID, run_id: UUID, names: Sequenc
     return set(session.execute(query).scalars())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockPlace:
+    """Where a block belongs, and between which records its own lie."""
+
+    project_id: UUID
+    run_id: UUID
+    stream_id: UUID
+    attempt: int
+    first_idx: int
+    last_idx: int
+
+
 def insert_block(session: Session, row: StreamRow, block: Block, ids: NDArray[np.int64]) -> None:
     """Store a block of the locked stream; `ids` are its series', in their order."""
-    steps = block.steps
+    place = BlockPlace(
+        project_id=row.project_id,
+        run_id=row.run_id,
+        stream_id=row.id,
+        attempt=row.attempt,
+        first_idx=int(block.idx[0]),
+        last_idx=int(block.idx[-1]),
+    )
+    insert_columns_of(
+        session, place, steps=block.steps, times=block.times, ids=ids, columns=list(block.values)
+    )
+
+
+def insert_columns_of(
+    session: Session,
+    place: BlockPlace,
+    *,
+    steps: NDArray[np.int64],
+    times: NDArray[np.float64],
+    ids: NDArray[np.int64],
+    columns: Sequence[NDArray[np.float64]],
+) -> None:
+    """Store a block: one row, and one for each series.
+
+    Args:
+        steps, times: Shape (n,).
+        columns: One for each of `ids`, each of shape (n,).
+    """
     start: int | None = int(steps[0])
     stride: int | None = int(steps[1] - steps[0]) if len(steps) > 1 else 0
     listed = None
@@ -95,7 +135,7 @@ def insert_block(session: Session, row: StreamRow, block: Block, ids: NDArray[np
         listed = Wholes(steps)
     rows = ", ".join(["(%s::int8, %s::float8[])"] * len(ids))
     values: list[object] = []
-    for series_id, column in zip(ids.tolist(), block.values, strict=True):
+    for series_id, column in zip(ids.tolist(), columns, strict=True):
         values += (series_id, Doubles(column))
     connection_of(session).execute(
         f"""
@@ -108,10 +148,10 @@ def insert_block(session: Session, row: StreamRow, block: Block, ids: NDArray[np
         SELECT %s, %s, c.series_id, b.id, c.points FROM b CROSS JOIN (VALUES {rows}) AS c(series_id, points)
         """,  # noqa: S608  only the number of rows is put in
         (
-            *(row.project_id, row.run_id, row.id, row.attempt),
-            *(int(block.idx[0]), int(block.idx[-1]), len(block.idx)),
-            *(start, stride, listed, Doubles(block.times), int(steps.min()), int(steps.max())),
-            *(row.project_id, row.run_id),
+            *(place.project_id, place.run_id, place.stream_id, place.attempt),
+            *(place.first_idx, place.last_idx, len(steps)),
+            *(start, stride, listed, Doubles(times), int(steps.min()), int(steps.max())),
+            *(place.project_id, place.run_id),
             *values,
         ),
     )

@@ -61,6 +61,8 @@ OF_AN_EVALUATION = (check_result, assessment, leaderboard_row, evaluation_value)
 OF_A_RUN = (
     metric_chunk, record_block, metric_summary, metric_series, run_event, record_gap, record_reject, stream, attempt,
 )  # fmt: skip
+# What goes by `history_days`.
+OF_A_HISTORY = (metric_chunk, record_block, run_event)
 _STANDING = [state.value for state in State if state is not State.RESOLVED]
 
 
@@ -126,6 +128,39 @@ def delete_resolved_of_runs(session: Session, *, project_id: UUID, before: datet
     )
     gone = delete(alert).where(alert.c.project_id == project_id, alert.c.id.in_(old))
     return len(session.execute(gone.returning(alert.c.id)).all())
+
+
+def old_histories(
+    session: Session, *, project_id: UUID, before: datetime, limit: int
+) -> list[tuple[UUID, str]]:
+    """(id, key) of runs that have ended, were not heard of since, and still have points or events."""
+    heard = select(stream.c.id).where(
+        stream.c.project_id == run.c.project_id, stream.c.run_id == run.c.id, stream.c.last_seen_at >= before
+    )
+    kept = [
+        select(table.c.run_id).where(table.c.project_id == run.c.project_id, table.c.run_id == run.c.id)
+        for table in OF_A_HISTORY
+    ]
+    query = (
+        select(run.c.id, run.c.key)
+        .where(
+            run.c.project_id == project_id,
+            run.c.status.not_in(["running", "stale"]),
+            run.c.updated_at < before,
+            ~heard.correlate(run).exists(),
+            or_(*(each.correlate(run).exists() for each in kept)),
+        )
+        .order_by(run.c.id)
+        .limit(limit)
+    )
+    return [(row.id, row.key) for row in session.execute(query)]
+
+
+def delete_histories(session: Session, *, project_id: UUID, run_ids: Iterable[UUID]) -> None:
+    """Remove points and events; summaries, books and attempts stay."""
+    wanted = sorted(set(run_ids))
+    for table in OF_A_HISTORY:
+        session.execute(delete(table).where(table.c.project_id == project_id, table.c.run_id.in_(wanted)))
 
 
 def count_resolved(session: Session, *, project_id: UUID, before: datetime) -> int:

@@ -105,6 +105,13 @@ def cut_before(session: Session, *, project_id: UUID, run_id: UUID, number: int,
     )
     affected = session.execute(query).all()
     for older, series_id, first_step in affected:
+        found = None
+        if first_step < step:
+            steps, values = _points_before(session, project_id, run_id, older, series_id, step)
+            if not len(steps):
+                # Its points have outlived their project's retention; what is known of them stays.
+                continue
+            found = summarise(steps, values[np.newaxis, :])
         session.execute(
             delete(metric_summary).where(
                 columns.project_id == project_id,
@@ -113,10 +120,8 @@ def cut_before(session: Session, *, project_id: UUID, run_id: UUID, number: int,
                 columns.series_id == series_id,
             )
         )
-        if first_step < step:
-            steps, values = _points_before(session, project_id, run_id, older, series_id, step)
-            one = np.array([series_id], dtype=np.int64)
-            _write(session, project_id, run_id, older, one, summarise(steps, values[np.newaxis, :]))
+        if found is not None:
+            _write(session, project_id, run_id, older, np.array([series_id], dtype=np.int64), found)
     return len(affected)
 
 
@@ -134,6 +139,8 @@ def _points_before(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     cursor = columns_cursor(connection_of(session))
     parts = cursor.execute(_POINTS, (project_id, run_id, series_id, number, step)).fetchall()
+    if not parts:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
     steps = np.concatenate(
         [steps_of(start, stride, listed, len(values)) for start, stride, listed, values in parts]
     )

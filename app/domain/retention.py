@@ -16,9 +16,11 @@ class Retention:
         progress_evaluations_days: What was measured during training, since it was posted.
         delivered_messages_days: Messages that have arrived, since then.
         resolved_alerts_days: Since they were resolved.
+        history_days: Points and events of runs that have ended, since they were last heard of; summaries stay.
     """
 
     archived_days: int | None = None
     progress_evaluations_days: int | None = None
     delivered_messages_days: int | None = 30
     resolved_alerts_days: int | None = None
+    history_days: int | None = None

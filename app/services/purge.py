@@ -26,12 +26,13 @@ class Purgeable:
     messages: int
     alerts: int
     progress_evaluations: int
+    histories: int
     runs: tuple[str, ...]
     run_evaluations: int
 
     @property
     def is_nothing(self) -> bool:
-        return not (self.messages or self.alerts or self.progress_evaluations or self.runs)
+        return not (self.messages or self.alerts or self.progress_evaluations or self.histories or self.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,26 @@ def purge_progress(session: Session, project_id: UUID, *, now: datetime) -> int:
     gone = [evaluation_id for evaluation_id, _ in still]
     db.delete_evaluations(session, project_id=project_id, ids=gone)
     return _told(session, project_id, "progress evaluations", {"evaluations": len(gone)}, now, len(gone))
+
+
+def purge_histories(session: Session, project_id: UUID, *, now: datetime) -> int:
+    """Remove points and events of some runs that ended long ago; returns how many runs.
+
+    Locks: the runs by id, so that none is resumed at the same moment.
+    """
+    days = retention.of_project(session, project_id).history_days
+    if days is None:
+        return 0
+    before = _before(now, days)
+    found = db.old_histories(session, project_id=project_id, before=before, limit=RUNS)
+    if not found:
+        return 0
+    runs.lock_several(session, project_id=project_id, run_ids=[run_id for run_id, _ in found])
+    still = db.old_histories(session, project_id=project_id, before=before, limit=RUNS)
+    going = {run_id: key for run_id, key in still if (run_id, key) in found}
+    db.delete_histories(session, project_id=project_id, run_ids=going)
+    counts: dict[str, object] = {"runs": len(going), "keys": sorted(going.values())}
+    return _told(session, project_id, "histories", counts, now, len(going))
 
 
 def purge_runs(
@@ -167,6 +188,13 @@ def _purgeable(session: Session, project_id: UUID, key: str, rules: Retention, n
         messages=count(rules.delivered_messages_days, db.count_delivered),
         alerts=count(rules.resolved_alerts_days, db.count_resolved),
         progress_evaluations=count(rules.progress_evaluations_days, db.count_old_progress),
+        histories=0
+        if rules.history_days is None
+        else len(
+            db.old_histories(
+                session, project_id=project_id, before=_before(now, rules.history_days), limit=1_000_000
+            )
+        ),
         runs=tuple(each.key for each in going),
         run_evaluations=db.count_evaluations(
             session, project_id=project_id, run_ids=[each.id for each in going]

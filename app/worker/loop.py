@@ -15,6 +15,7 @@ from app.db import Session, SessionFactory, outbox
 from app.db.outbox import ClaimedMessage
 from app.services.rejudge import rejudge_batch
 from app.worker.backoff import delay_before_retry, is_given_up
+from app.worker.compacting import Compactor
 from app.worker.metrics import WorkerMetrics
 from app.worker.silence import Listener
 from app.worker.sinks import Sink
@@ -57,6 +58,7 @@ class Worker:
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     tidier: Tidier = field(init=False)
     listener: Listener = field(init=False)
+    compactor: Compactor = field(init=False)
     _claimed: deque[ClaimedMessage] = field(default_factory=deque)
     _claimed_until: float = 0.0
     _in_hand: ClaimedMessage | None = None
@@ -67,6 +69,7 @@ class Worker:
         every = self.pace.tidied_every
         # Not while everything starts, and yet soon: a worker that is restarted every few minutes tidies too.
         self.listener = Listener(sessions=self.sessions)
+        self.compactor = Compactor(sessions=self.sessions)
         self.tidier = Tidier(sessions=self.sessions, every=every, at_first=every / 10)
 
     def run(self, is_stopped: Callable[[], bool], rest: Callable[[float], object]) -> None:
@@ -91,7 +94,7 @@ class Worker:
             # first, so that they go on even if judging fails every time.
             self._claim()
             judged = self._upkeep()
-            marked = self.listener.step()
+            marked = self.listener.step() or (not judged and self.compactor.step())
             tidied = not judged and self.tidier.step()
             if not self._claimed:
                 return 0.0 if judged or marked or tidied else self.pace.poll_seconds

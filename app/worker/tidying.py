@@ -61,6 +61,7 @@ def one_round(sessions: SessionFactory) -> Iterator[str]:
             ("delivered messages", purge.purge_messages),
             ("resolved alerts", purge.purge_alerts),
             ("progress evaluations", purge.purge_progress),
+            ("histories", purge.purge_histories),
         ):
             while True:
                 with sessions.begin() as session:
@@ -95,8 +96,8 @@ def would_purge(database_url: str) -> Iterator[str]:
         runs = f" ({', '.join(each.runs[:10])}{', …' if len(each.runs) > 10 else ''})" if each.runs else ""
         yield (
             f"{each.project}: {len(each.runs)} archived runs{runs} with {each.run_evaluations} evaluations, "
-            f"{each.progress_evaluations} progress evaluations, {each.messages} delivered messages, "
-            f"{each.alerts} resolved alerts"
+            f"{each.progress_evaluations} progress evaluations, {each.histories} histories, "
+            f"{each.messages} delivered messages, {each.alerts} resolved alerts"
         )
     if not going:
         yield "Nothing has outlived its project's retention."

@@ -38,7 +38,11 @@ from tests.worker.owed import FakeSink, a_worker, owe, work_until_idle
 
 LATER = NOW + timedelta(days=100)
 EVERYTHING = Retention(
-    archived_days=10, progress_evaluations_days=10, delivered_messages_days=10, resolved_alerts_days=10
+    archived_days=10,
+    progress_evaluations_days=10,
+    delivered_messages_days=10,
+    resolved_alerts_days=10,
+    history_days=10,
 )
 
 
@@ -115,7 +119,9 @@ def orphans(world: World) -> dict[str, int]:
     with world.transaction() as session:
         columns = session.execute(
             text(
-                "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' "
+                "SELECT table_name, column_name FROM information_schema.columns "
+                "JOIN information_schema.tables USING (table_schema, table_name) "
+                "WHERE table_schema = 'public' AND table_type = 'BASE TABLE' "
                 "AND column_name IN ('run_id', 'evaluation_id', 'baseline_evaluation_id', 'weights_evaluation_id')"
             )
         ).all()
@@ -364,6 +370,7 @@ def test_what_would_go_is_told_without_touching_it(world: World) -> None:
         project="burgers",
         messages=len(before),
         alerts=0,
+        histories=0,
         progress_evaluations=1,
         runs=("gone",),
         run_evaluations=2,

@@ -96,7 +96,7 @@ def test_a_dry_run_tells_and_changes_nothing(world: World, project: ProjectRow, 
 
     assert told == [
         (
-            "burgers: 1 archived runs (gone) with 1 evaluations, 0 progress evaluations, "
+            "burgers: 1 archived runs (gone) with 1 evaluations, 0 progress evaluations, 0 histories, "
             f"{before[1]} delivered messages, 0 resolved alerts"
         )
     ]

@@ -74,6 +74,8 @@ def _prepare(connection: Connection, header: Header) -> None:
                 )
             # Tables of another release without a row, as a first `migrate` leaves them: nothing is lost with them.
             listed = sql.SQL(", ").join([sql.Identifier(name) for name in names])
+            for view in catalog.VIEWS:
+                driver.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(view)))
             driver.execute(sql.SQL("DROP TABLE {}").format(listed))
     if not is_there:
         migrate.upgrade_on(connection, header.schema)

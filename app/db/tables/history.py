@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -42,6 +43,8 @@ stream = Table(
     # What the client says: how many records it has numbered, and what it dropped before that, by reason.
     Column("logged", BigInteger, nullable=False),
     json_column("dropped"),
+    # Blocks of records below were looked through for small ones to merge.
+    Column("compacted_to", BigInteger, nullable=False, server_default=text("0")),
     at_column("created_at"),
     at_column("last_seen_at"),
     PrimaryKeyConstraint("project_id", "run_id", "id"),
