@@ -7,6 +7,7 @@ elements, length, lower bound), then each element with its length before it, big
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -48,6 +49,28 @@ def _dumped(values: NDArray[Any], element: int) -> bytes:
     written["length"] = 8
     written["value"] = values
     return _HEADER.pack(1, 0, element, len(values), 1) + written.tobytes()
+
+
+_COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_ROW = struct.Struct(">hi16si16siqiqi")
+_COPY_END = struct.pack(">h", -1)
+
+
+def copied_rows(
+    keys: tuple[bytes, bytes], ids: Sequence[int], block_id: int, columns: Sequence[NDArray[np.float64]]
+) -> bytes:
+    """Rows (uuid, uuid, id, block, numbers) in the binary form of COPY.
+
+    Args:
+        keys: The two UUIDs, the same in every row.
+        columns: One for each id.
+    """
+    parts = [_COPY_HEAD]
+    for one, column in zip(ids, columns, strict=True):
+        written = _dumped(column, _FLOAT8_OID)
+        parts += (_COPY_ROW.pack(5, 16, keys[0], 16, keys[1], 8, one, 8, block_id, len(written)), written)
+    parts.append(_COPY_END)
+    return b"".join(parts)
 
 
 class _ArrayDumper(Dumper):

@@ -26,6 +26,7 @@ class StreamRow:
     Args:
         next_idx: Every record below is settled.
         attempt_id: As the writer calls the attempt.
+        policy_version: The newest.
         began: The step that the attempt began at: resume_step, else the first it logged; None when not known yet.
     """
 
@@ -44,6 +45,7 @@ class StreamRow:
     attempt_status: Status
     heartbeat_at: datetime | None
     began: int | None
+    policy_version: int
 
 
 def connection_of(session: Session) -> psycopg.Connection[Any]:
@@ -54,7 +56,8 @@ def connection_of(session: Session) -> psycopg.Connection[Any]:
 
 _LOCK = """
 SELECT s.project_id, s.run_id, r.key, s.id, s.attempt, a.attempt_id, s.role, s.rank, s.next_idx, r.newest_attempt,
-       r.archived_at IS NOT NULL, r.stop_requested, a.status, a.heartbeat_at, coalesce(a.resume_step, a.first_step)
+       r.archived_at IS NOT NULL, r.stop_requested, a.status, a.heartbeat_at, coalesce(a.resume_step, a.first_step),
+       (SELECT max(version) FROM policy WHERE policy.project_id = r.project_id)
 FROM run r
 JOIN stream s ON s.project_id = r.project_id AND s.run_id = r.id AND s.id = %s
 JOIN attempt a ON a.project_id = s.project_id AND a.run_id = s.run_id AND a.number = s.attempt
@@ -83,6 +86,7 @@ def lock(session: Session, *, run_id: UUID, stream_id: UUID) -> StreamRow | None
         attempt_status=Status(row[12]),
         heartbeat_at=row[13],
         began=row[14],
+        policy_version=row[15],
     )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import numpy as np
 
 from app.db import Session, histories, policies, runs
+from app.db.remembered import Remembered
 from app.db.streams import StreamRow
 from app.domain.alerts import AlertKind, Level
 from app.domain.history import Series
-from app.domain.policy import PolicyRule, Severity
+from app.domain.policy import Policy, PolicyRule, Severity
 from app.domain.sentences import number, shortened
 from app.domain.training_limits import Breach, breach_of, limited_metrics, points_needed, rules_for
 from app.services.run_alerts import raise_alert
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 
 def watch(session: Session, row: StreamRow, arrivals: Sequence[Arrival], *, now: datetime) -> None:
     """Raise an alert, once a run and rule, where points that have just been stored break a limit."""
-    policy = policies.newest(session, row.project_id)
-    limited = limited_metrics(policy)
+    policy, limited = _limits_of(session, row.project_id, row.policy_version)
     if not limited:
         return
     for arrival in arrivals:
@@ -37,6 +38,20 @@ def watch(session: Session, row: StreamRow, arrivals: Sequence[Arrival], *, now:
                 if breach is not None:
                     step = int(arrival.block.steps[breach.at])
                     _tell(session, row, rule, series, float(values[breach.at]), step, breach, now)
+
+
+# By project and version, which once committed never changes.
+_known: Remembered[tuple[UUID, int], tuple[Policy, frozenset[str]]] = Remembered(most=1000)
+
+
+def _limits_of(session: Session, project_id: UUID, version: int) -> tuple[Policy, frozenset[str]]:
+    """The rules, and the metrics that any limit speaks of."""
+    found = _known.get((project_id, version))
+    if found is None:
+        policy = policies.at(session, project_id, version)
+        found = (policy, limited_metrics(policy))
+        _known.put((project_id, version), found)
+    return found
 
 
 def _breach(

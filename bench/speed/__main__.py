@@ -13,6 +13,7 @@ import psycopg
 
 from app.embedded import embedded_postgres
 from bench.speed.boards import boards
+from bench.speed.history import QUICK_SHAPES, SHAPES, Shape, histories
 from bench.speed.judging import judging
 from bench.speed.peers import mlflow_search
 from bench.speed.posting import posting
@@ -26,14 +27,28 @@ START_AIM_SECONDS, MEMORY_AIM_MIB = 5.0, 200.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
     posts: int
+    shapes: tuple[Shape, ...]
+    points: int
+    runs: int
     boards: tuple[int, int]
     asked: int
     groups: int
     judged: int
 
 
-FULL = Sizes(posts=300, boards=(10_000, 100_000), asked=200, groups=1000, judged=20)
-QUICK = Sizes(posts=5, boards=(20, 60), asked=5, groups=20, judged=2)
+FULL = Sizes(
+    shapes=SHAPES,
+    points=1_000_000,
+    runs=10_000,
+    posts=300,
+    boards=(10_000, 100_000),
+    asked=200,
+    groups=1000,
+    judged=20,
+)
+QUICK = Sizes(
+    shapes=QUICK_SHAPES, points=500, runs=50, posts=5, boards=(20, 60), asked=5, groups=20, judged=2
+)
 
 
 def measure(sizes: Sizes, place: Path, *, peers: bool) -> tuple[list[Row], list[str]]:
@@ -50,6 +65,7 @@ def measure(sizes: Sizes, place: Path, *, peers: bool) -> tuple[list[Row], list[
         rows.append(posting(service, place, posts=sizes.posts))
         rows.append(_memory(f"API memory after {sizes.posts} posts", service.api_memory_bytes()))
         url = postgres.url()
+        rows += histories(service, url, shapes=sizes.shapes, points=sizes.points, runs=sizes.runs)
         rows += boards(service, url, counts=sizes.boards, asked=sizes.asked)
         if peers:
             count = sizes.boards[1]
