@@ -49,7 +49,7 @@ class Feed:
         self._facts = facts
         self._counts = counts
         self._set_aside = set_aside
-        self._most = MOST_RECORDS
+        self.most_records = MOST_RECORDS
         self._sent: list[Record] = []
         self._refused: dict[int, str] = {}
 
@@ -60,7 +60,7 @@ class Feed:
 
     def body(self) -> tuple[bytes, bool]:
         """The next batch, and whether it is packed with gzip; empty when there is nothing: a sign of life."""
-        held = self._store.read(self.next_idx, most_records=self._most, most_bytes=MOST_BYTES)
+        held = self._store.read(self.next_idx, most_records=self.most_records, most_bytes=MOST_BYTES)
         self._sent = [record for record in held if record.idx not in self._refused]
         document = batch_document(
             self._sent,
@@ -109,13 +109,13 @@ class Feed:
         self.stop_requested = self.stop_requested or document.get("stop") is True
         self._store.acknowledge(self.next_idx)
         self._refused = {idx: why for idx, why in self._refused.items() if idx >= self.next_idx}
-        self._most = min(MOST_RECORDS, self._most * 2)
+        self.most_records = min(MOST_RECORDS, self.most_records * 2)
         return Next.GO_ON
 
     def _halve(self, answer: Answer) -> Next:
         """Look for the one record that cannot be taken, and put it aside."""
         if len(self._sent) > 1:
-            self._most = max(1, min(self._most, len(self._sent)) // 2)
+            self.most_records = max(1, min(self.most_records, len(self._sent)) // 2)
             return Next.GO_ON
         if not self._sent:
             # Not even an empty batch is understood; that is nothing about the data.
