@@ -27,7 +27,8 @@ test: env  ## run the tests (ARGS="-k champion" to choose)
 try-image: env  ## run the Dockerfile's steps in a bare Debian, then the image (root, debootstrap)
 	@exec $(BIN)/python -m tests.containers.try_image $(ARGS)
 
-test-full: env  ## the long runs: 500 kills (writes docs/faults.md), then try-image
+test-full: env  ## the long runs: 10,000 schedules, 500 kills (writes docs/faults.md), then try-image
+	FAULTS_SCHEDULES=10000 FAULTS_FULL=1 $(BIN)/python -m pytest tests/client/test_state_machine.py tests/client/test_segments.py
 	FAULTS_KILLS=500 $(BIN)/python -m pytest tests/faults/test_storm.py
 	$(MAKE) try-image
 

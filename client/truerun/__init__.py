@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from truerun.configuration import Config
+    from truerun.guard import GroupGuard
     from truerun.manners import NotDelivered, TruerunError
     from truerun.meter import Meter
     from truerun.runs import Run
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Aggregate",
     "Check",
+    "GroupGuard",
     "Meter",
     "NotDelivered",
     "Run",
@@ -64,6 +66,7 @@ _HOMES = {
     "alert": "session",
     "define_metric": "session",
     "finish": "session",
+    "GroupGuard": "guard",
     "Run": "runs",
     "Meter": "meter",
     "Verdict": "verdict",
