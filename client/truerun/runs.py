@@ -60,6 +60,7 @@ class Run:
         self.manners = manners
         self.project = record.project
         self.key = record.run_key
+        self.attempt_id = record.attempt_id
         self.name: str | None = record.details.get("name")
         self.config = Config(config, self._note_config)
         self._record = record

@@ -34,6 +34,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST_TAGS = 100
+# Set by `truerun exec`, so that a script that calls `init()` itself goes on in the run that was made around it.
+PROJECT_VARIABLE = "TRUERUN_PROJECT"
+KEY_VARIABLE = "TRUERUN_RUN_KEY"
+ATTEMPT_VARIABLE = "TRUERUN_ATTEMPT_ID"
 
 
 @dataclass(slots=True)
@@ -108,6 +112,8 @@ def init(
     )
     if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
         raise TypeError(f"tags must be a list of strings, not {tags!r}")
+    if run_key is None and role == "train" and os.environ.get(PROJECT_VARIABLE) == project:
+        run_key, attempt_id = _surrounding(attempt_id)
     given_attempt = None if attempt_id is None else str(UUID(str(attempt_id)))
     if seed is None and isinstance(values.get("seed"), int) and not isinstance(values.get("seed"), bool):
         seed = values["seed"]
@@ -133,6 +139,17 @@ def init(
     )
     _process.current = _started(record, values, settings, strict=strict)
     return _process.current
+
+
+def _surrounding(attempt_id: str | UUID | None) -> tuple[str | None, str | UUID | None]:
+    """The run and the attempt that this process is started in; what is given otherwise stays."""
+    key, attempt = os.environ.get(KEY_VARIABLE), os.environ.get(ATTEMPT_VARIABLE)
+    if not key or not _KEY.fullmatch(key):
+        return None, attempt_id
+    try:
+        return key, attempt_id or (UUID(attempt) if attempt else None)
+    except ValueError:
+        return key, attempt_id
 
 
 def current_run() -> Run:

@@ -12,6 +12,7 @@ from truerun.cli import (
     check,
     compare,
     exchange,
+    execute,
     leaderboard,
     policies,
     runs,
@@ -240,6 +241,15 @@ def _add_rest(add: _Add, family: Callable[..., Any]) -> None:
     )
     synced = add("sync", spooled.sync, "send what could not be sent, or was recorded offline")
     synced.add_argument("directory", nargs="?", metavar="DIR")
+    wrapped = add("exec", execute.execute, "run a command that knows nothing of truerun as a run")
+    wrapped.add_argument("--name")
+    wrapped.add_argument("--run-key", metavar="KEY")
+    wrapped.add_argument("--run-group", metavar="NAME")
+    wrapped.add_argument("--tag", action="append", default=[])
+    wrapped.add_argument(
+        "--tail", type=int, default=0, metavar="N", help="keep the last N lines of output with a failure"
+    )
+    wrapped.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     add("whoami", tokens.whoami, "say whom the token belongs to")
     add("config", tokens.show_config, "say which address and token would be used")
 
