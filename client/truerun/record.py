@@ -18,6 +18,7 @@ DETAILS = (
     "split_seeded",
     "git_commit",
     "environment",
+    "resume_step",
 )
 
 

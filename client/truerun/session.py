@@ -22,6 +22,7 @@ from truerun.outlet import Delivery
 from truerun.places import spool_root
 from truerun.ranks import rank, world_size
 from truerun.record import RunRecord
+from truerun.resumption import key_of_job
 from truerun.runs import EXIT_SECONDS, Run, muted_run, status_at_exit
 from truerun.settings import MODES, Settings, find_settings, url_problem
 from truerun.spool import Spool
@@ -70,6 +71,8 @@ def init(
     run_key: str | None = None,
     attempt_id: str | UUID | None = None,
     role: Literal["train", "attach"] = "train",
+    resume: Literal["auto"] | None = None,
+    resume_step: int | None = None,
     mode: Literal["online", "offline", "off"] | None = None,
     strict: bool = False,
     url: str | None = None,
@@ -85,6 +88,10 @@ def init(
         run_key: Unique in the project; by default a fresh one. The same key again is a further attempt of
             that run, which needs a token that may do so.
         attempt_id: With attach, the attempt that the evaluations belong to; by default the run's newest.
+        resume: `auto` takes the run key from the scheduler's job (SLURM, torchrun, Kubernetes, Vast.ai, RunPod) and the
+            script's path, so that a job that is started again goes on as the next attempt of its run.
+        resume_step: The step that a further attempt goes on from; what earlier ones logged from there on is a branch
+            that was left.
         role: `attach` adds evaluations to a run that another process trains, and nothing else.
         mode: online, offline (record for `truerun sync`) or off (do nothing); by default TRUERUN_MODE, else
             online if an address is known.
@@ -112,6 +119,10 @@ def init(
     )
     if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
         raise TypeError(f"tags must be a list of strings, not {tags!r}")
+    if resume not in (None, "auto"):
+        raise ValueError(f"resume can be 'auto', not {resume!r}")
+    if resume == "auto" and run_key is None:
+        run_key = key_of_job()
     if run_key is None and role == "train" and os.environ.get(PROJECT_VARIABLE) == project:
         run_key, attempt_id = _surrounding(attempt_id)
     given_attempt = None if attempt_id is None else str(UUID(str(attempt_id)))
@@ -133,6 +144,7 @@ def init(
             "tags": [line for tag in list(tags)[:MOST_TAGS] if (line := as_line(tag))],
             "notes": as_notes(notes),
             "seed": seed,
+            "resume_step": _whole(resume_step, "resume_step"),
             "split_seeded": None if split_seed is None else split_seed is not False,
             "environment": _split_seed(split_seed),
         },
