@@ -13,6 +13,7 @@ import psycopg
 
 from app.embedded import embedded_postgres
 from bench.speed.boards import boards
+from bench.speed.client_log import client_log
 from bench.speed.history import QUICK_SHAPES, SHAPES, Shape, histories
 from bench.speed.judging import judging
 from bench.speed.peers import mlflow_search
@@ -29,6 +30,7 @@ class Sizes:
     posts: int
     shapes: tuple[Shape, ...]
     points: int
+    calls: int
     runs: int
     boards: tuple[int, int]
     asked: int
@@ -39,6 +41,7 @@ class Sizes:
 FULL = Sizes(
     shapes=SHAPES,
     points=1_000_000,
+    calls=20_000,
     runs=10_000,
     posts=300,
     boards=(10_000, 100_000),
@@ -47,7 +50,15 @@ FULL = Sizes(
     judged=20,
 )
 QUICK = Sizes(
-    shapes=QUICK_SHAPES, points=500, runs=50, posts=5, boards=(20, 60), asked=5, groups=20, judged=2
+    shapes=QUICK_SHAPES,
+    points=500,
+    calls=200,
+    runs=50,
+    posts=5,
+    boards=(20, 60),
+    asked=5,
+    groups=20,
+    judged=2,
 )
 
 
@@ -71,6 +82,7 @@ def measure(sizes: Sizes, place: Path, *, peers: bool) -> tuple[list[Row], list[
             count = sizes.boards[1]
             rows.append(mlflow_search(service, url, place, board=f"board-{count}", count=count))
         settings = _settings(url)
+    rows.append(client_log(calls=sizes.calls))
     rows += judging(groups=sizes.groups, times=sizes.judged)
     return rows, machine(settings)
 
