@@ -110,7 +110,7 @@ def _ingest(service: Running, database_url: str, shape: Shape) -> Row:
     raw = _raw_rate(database_url, shape)
     return Row(
         what=f"records taken: {shape}",
-        measured=f"{rate / 1e6:.2f} million points/s, {1000 * seconds / (each * shape.runs):.1f} ms a request",
+        measured=f"{rate / 1e6:.2f} million points/s, a request in {1000 * seconds / (each * shape.runs):.1f} ms",
         aim="" if shape.aim is None else f"≥ {shape.aim / 1e6:.1f} million",
         floor=f"{rate / raw:.2f} × raw insert of the same rows ({raw / 1e6:.2f} million/s)",
         is_met=None if shape.aim is None else rate >= shape.aim,

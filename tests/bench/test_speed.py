@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from bench.speed.__main__ import Sizes, measure, page
+from bench.speed.history import QUICK_SHAPES
 from bench.speed.judging import judging
 from bench.speed.rows import Times
 from bench.speed.service import BenchmarkFailed, running
 
-TINY = Sizes(posts=2, boards=(4, 8), asked=2, groups=3, judged=2)
+TINY = Sizes(
+    posts=2, shapes=QUICK_SHAPES, points=300, calls=20, runs=20, boards=(4, 8), asked=2, groups=3, judged=2
+)
 
 
 def test_every_benchmark_fills_its_row(empty_dir: Path) -> None:
@@ -19,7 +22,17 @@ def test_every_benchmark_fills_its_row(empty_dir: Path) -> None:
 
     written = page(rows, facts)
     named = " ".join(row.what for row in rows)
-    for what in ("first start", "at rest", "answered with the verdict", "rows=runs", "seeds=mean", "assess"):
+    for what in (
+        "first start",
+        "at rest",
+        "answered with the verdict",
+        "rows=runs",
+        "seeds=mean",
+        "assess",
+        "records taken",
+        "points read as 2,000",
+        "log()",
+    ):
         assert what in named
     assert all(row.measured[-1] in "s×B" and any(map(str.isdigit, row.measured)) for row in rows)
     assert all((row.is_met is None) == (row.aim == "") for row in rows)
