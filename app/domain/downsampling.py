@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,22 +24,22 @@ def chosen_points(steps: NDArray[np.int64], values: NDArray[np.float64], most: i
         raise ValueError("too few points to show anything")
     if count <= most:
         return np.arange(count)
-    stretches = (most - 2) // 3
+    edges = _edges(steps, (most - 2) // 3)
     finite = np.isfinite(values)
-    edges = _edges(steps, stretches)
-    shown = [np.array([0, count - 1])]
-    starts, ends = edges[:-1], edges[1:]
-    filled = starts < ends
-    starts = starts[filled]
-    low = np.where(finite, values, np.inf)
-    high = np.where(finite, values, -np.inf)
-    shown.append(_first_of(low, starts, np.minimum.reduceat(low, starts), count))
-    shown.append(_first_of(high, starts, np.maximum.reduceat(high, starts), count))
-    if not finite.all():
-        odd = np.flatnonzero(~finite)
-        which = np.searchsorted(starts, odd, side="right")
-        shown.append(odd[np.unique(which, return_index=True)[1]])
-    return np.unique(np.concatenate(shown))
+    is_plain = bool(finite.all())
+    low = values if is_plain else np.where(finite, values, np.inf)
+    high = values if is_plain else np.where(finite, values, -np.inf)
+    shown = {0, count - 1}
+    # One look at each stretch: a few hundred short ones take less time than one array of all points more.
+    for start, end in itertools.pairwise(edges.tolist()):
+        if start == end:
+            continue
+        lowest = start + int(low[start:end].argmin())
+        if finite[lowest]:
+            shown.update((lowest, start + int(high[start:end].argmax())))
+        if not is_plain and not finite[start:end].all():
+            shown.add(start + int(finite[start:end].argmin()))
+    return np.array(sorted(shown), dtype=np.int64)
 
 
 def _edges(steps: NDArray[np.int64], stretches: int) -> NDArray[np.int64]:
@@ -48,15 +50,3 @@ def _edges(steps: NDArray[np.int64], stretches: int) -> NDArray[np.int64]:
     borders = first + (last - first) * np.arange(1, stretches) / stretches
     inner = np.searchsorted(steps, borders, side="left")
     return np.concatenate([[0], inner, [len(steps)]]).astype(np.int64)
-
-
-def _first_of(
-    values: NDArray[np.float64], starts: NDArray[np.int64], wanted: NDArray[np.float64], count: int
-) -> NDArray[np.int64]:
-    """Index of the first point of each stretch that has the wanted value; none where a stretch has no finite one."""
-    widths = np.diff(np.append(starts, count))
-    hits = np.flatnonzero(values == np.repeat(wanted, widths))
-    stretch = np.searchsorted(starts, hits, side="right") - 1
-    _, first = np.unique(stretch, return_index=True)
-    shown: NDArray[np.int64] = hits[first][np.isfinite(wanted)[stretch[first]]]
-    return shown
