@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import sys
 import time
 import traceback
@@ -12,10 +11,10 @@ from typing import Any, Literal
 
 from truerun import verdict as verdicts
 from truerun.configuration import Config, as_json
+from truerun.logged import Logged
 from truerun.manners import Manners, Polite, WrongCall, guarded, nothing
 from truerun.meter import Meter, Receipt
 from truerun.outlet import Muted, Outlet
-from truerun.points import Keys
 from truerun.posting import (
     Cell,
     GroupSpecs,
@@ -28,12 +27,8 @@ from truerun.posting import (
     posting_document,
     stated_document,
 )
-from truerun.readings import LONGEST_NAME, Reader
 from truerun.record import RunRecord
-from truerun.recorder import Late, Recorder
 from truerun.redaction import redacted
-from truerun.summary import RunSummary
-from truerun.tensors import Several
 from truerun.verdict import Verdict
 
 EXIT_SECONDS = 5.0
@@ -44,7 +39,7 @@ def _deaf_meter(run: Polite, error: BaseException) -> Meter:
     return Meter(Heading(suite=""), lambda *_: outlet.post({}), run.manners, is_muted=lambda: True)
 
 
-class Run:
+class Run(Logged):
     """Made by `truerun.init()`. Its methods never raise, unless the run was started with strict=True.
 
     Attributes:
@@ -57,159 +52,17 @@ class Run:
     def __init__(
         self, record: RunRecord, config: Mapping[str, Any], outlet: Outlet, manners: Manners
     ) -> None:
-        self.manners = manners
+        super().__init__(record.run_key, outlet, manners)
         self.project = record.project
-        self.key = record.run_key
         self.attempt_id = record.attempt_id
         self.name: str | None = record.details.get("name")
         self.config = Config(config, self._note_config)
         self._record = record
-        self._outlet = outlet
-        self._is_finished = False
-        self._reader = Reader()
-        self.summary = RunSummary(self._patch_summary)
-
-    @property
-    def is_muted(self) -> bool:
-        return self._outlet.muted_because is not None
 
     @property
     def is_delivered(self) -> bool:
         """Whether the run is finished and nothing of it is left to send."""
         return self._is_finished and self._outlet.is_drained
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether somebody asked the training to end; it decides itself."""
-        recorder = self._outlet.recorder
-        return recorder is not None and recorder.feed.stop_requested
-
-    @guarded(nothing)
-    def log(
-        self,
-        values: Mapping[str, Any],
-        step: int | None = None,
-        *,
-        stage: str = "",
-        split: str = "",
-        commit: bool | None = None,  # noqa: ARG002 - as W&B has it; every call is a record of its own here
-    ) -> None:
-        """Record numbers; returns at once, whatever the service and the disk do.
-
-        Args:
-            values: By name; nested mappings become `outer/inner`. Python and numpy scalars, tensors without dimensions
-                on any device, which are not waited for. NaN and ±∞ are values. What is no number is dropped and
-                counted.
-            step: Of the training; the one after the last where it is not given.
-            stage, split: Dimensions, such as `operator` and `val`.
-        """
-        recorder = self._outlet.recorder
-        if recorder is None or self._is_finished:
-            self._ignored("log")
-            return
-        plain = self._reader.plain(values, stage, split)
-        if plain is not None and (step is None or type(step) is int):
-            recorder.put_point(plain[0], plain[1], step)
-            return
-        keys, numbers, late, dropped = self._reader.read(values, _dimension(stage), _dimension(split))
-        self._record_point(recorder, keys, numbers, step, late, dropped)
-
-    @guarded(nothing)
-    def log_groups(
-        self,
-        groups: Mapping[str, Mapping[str, Any]],
-        step: int | None = None,
-        *,
-        stage: str = "",
-        split: str = "",
-    ) -> None:
-        """Record numbers by group: `{"k=4,m=2": {"log2_mse": 0.31}}`."""
-        recorder = self._outlet.recorder
-        if recorder is None or self._is_finished:
-            self._ignored("log_groups")
-            return
-        names: list[tuple[str, str]] = []
-        numbers: list[float] = []
-        lates: list[tuple[int, Late]] = []
-        dropped: dict[str, int] = {}
-        for group, values in groups.items():
-            keys, found, late, lost = self._reader.read(
-                values, _dimension(stage), _dimension(split), group=_group(group)
-            )
-            if late is not None:
-                lates.append((len(numbers), late))
-            names += keys.names
-            numbers += found
-            for why, count in lost.items():
-                dropped[why] = dropped.get(why, 0) + count
-        keys = Keys(_dimension(stage), _dimension(split), tuple(names))
-        late = Several(lates) if lates else None
-        self._record_point(recorder, keys, tuple(numbers), step, late, dropped)
-
-    @guarded(nothing)
-    def alert(self, title: str, text: str = "", level: str = "info", wait_duration: Any = None) -> None:  # noqa: ARG002 - as W&B has it
-        """Let a person see something: it reaches the inbox and whatever the project sends alerts to.
-
-        Args:
-            level: info, warn or error; W&B's names in capitals are understood.
-        """
-        levels = {"info": "info", "warn": "warn", "warning": "warn", "error": "error"}
-        known = levels.get(str(getattr(level, "value", level)).lower())
-        if known is None:
-            raise WrongCall("level", f"level can be info, warn or error, not {level!r}")
-        self._tell("alert", known, str(title), {"text": str(text)})
-
-    def define_metric(self, *_args: Any, **_kwargs: Any) -> None:
-        """Taken as W&B has it; steps and summaries need no definition here, which is said once."""
-        self.manners.complain(
-            "define_metric", "define_metric() changes nothing: every metric keeps first, last, min and max"
-        )
-
-    def _record_point(
-        self,
-        recorder: Recorder,
-        keys: Keys,
-        numbers: tuple[float, ...],
-        step: Any,
-        late: Late | None,
-        dropped: Mapping[str, int],
-    ) -> None:
-        for why, count in dropped.items():
-            recorder.dropped[why] += count
-        if dropped:
-            self.manners.complain(
-                "dropped", f"log() dropped values that are no numbers or have no usable name: {dict(dropped)}"
-            )
-        if numbers:
-            recorder.put_point(keys, numbers, _step(step), late)
-
-    def _tell(self, kind: str, level: str, title: str, detail: Mapping[str, Any]) -> None:
-        recorder = self._outlet.recorder
-        if recorder is None or self._is_finished:
-            self._ignored(kind)
-            return
-        recorder.put_other(
-            {
-                "type": "event",
-                "time": time.time(),
-                "step": None,
-                "kind": kind,
-                "level": level,
-                "title": title[:4096],
-                "detail": as_json(dict(detail)),
-            }
-        )
-
-    def _patch_summary(self, values: Mapping[str, Any]) -> None:
-        recorder = self._outlet.recorder
-        if recorder is None or self._is_finished:
-            self._ignored("summary")
-            return
-        recorder.put_other({"type": "summary", "values": as_json(dict(values))})
-
-    def _ignored(self, what: str) -> None:
-        if not self.is_muted:
-            self.manners.complain("finished", f"{what}() after the end of run {self.key} is ignored")
 
     @guarded(_deaf_meter)
     def evaluation(
@@ -431,30 +284,3 @@ def status_at_exit() -> Literal["finished", "failed"]:
     return (
         "failed" if getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1") else "finished"
     )
-
-
-def _step(step: Any) -> int | None:
-    if step is None:
-        return None
-    if isinstance(step, bool):
-        raise WrongCall("step", f"step must be a whole number, not {step!r}")
-    try:
-        number = operator.index(step)
-    except TypeError:
-        raise WrongCall("step", f"step must be a whole number, not {type(step).__name__}") from None
-    if not -(2**63) <= number < 2**63:
-        raise WrongCall("step", f"step {number} does not fit into 64 bits")
-    return number
-
-
-def _dimension(text: Any) -> str:
-    if not isinstance(text, str) or len(text) > LONGEST_NAME or not (text.isprintable() or not text):
-        raise WrongCall("dimension", f"stage and split are short printable texts, not {text!r:.80}")
-    return text
-
-
-def _group(name: Any) -> str:
-    text = str(name)
-    if not text or len(text) > LONGEST_NAME or not text.isprintable():
-        raise WrongCall("group_name", f"a group's name is a short printable text, not {name!r:.80}")
-    return text
