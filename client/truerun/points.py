@@ -60,7 +60,9 @@ class Encoder:
     """Writes records one after the other; a set of names is written out once, before its first use."""
 
     def __init__(self) -> None:
-        self._known: dict[Keys, int] = {}
+        self._known: dict[Keys, tuple[int, struct.Struct]] = {}
+        # The same object call after call; looking it up would hash every name.
+        self._last: tuple[Keys | None, int, struct.Struct] = (None, 0, _POINT)
 
     def encode(self, record: Point | Other) -> bytes:
         """The record's frames.
@@ -70,21 +72,29 @@ class Encoder:
         """
         if isinstance(record, Other):
             return framed(_OTHER.pack(b"J", record.idx) + wire.encode(record.document))
-        number = self._known.get(record.keys)
+        keys, number, layout = self._last
         prefix = b""
-        if number is None:
-            number = len(self._known)
-            if number == 2**16:
-                raise OverflowError("more than 65,536 sets of names in one segment")
-            content = json.dumps([record.keys.stage, record.keys.split, record.keys.names])
-            prefix = framed(_KEYS.pack(b"K", number) + content.encode())
+        if keys is not record.keys:
+            prefix, number, layout = self._introduced(record.keys)
         try:
-            body = _POINT.pack(b"P", record.idx, record.step, record.time, number)
-            body += struct.pack(f"<{len(record.numbers)}d", *record.numbers)
+            body = layout.pack(b"P", record.idx, record.step, record.time, number, *record.numbers)
         except struct.error as error:
             raise OverflowError(str(error)) from None
-        self._known[record.keys] = number
+        if prefix:
+            self._known[record.keys] = (number, layout)
+        self._last = (record.keys, number, layout)
         return prefix + framed(body)
+
+    def _introduced(self, keys: Keys) -> tuple[bytes, int, struct.Struct]:
+        """The frame that tells the names where they are new, their number, and how a record of them is laid out."""
+        if known := self._known.get(keys):
+            return b"", *known
+        number = len(self._known)
+        if number == 2**16:
+            raise OverflowError("more than 65,536 sets of names in one segment")
+        content = json.dumps([keys.stage, keys.split, keys.names])
+        layout = struct.Struct(f"{_POINT.format}{len(keys.names)}d")
+        return framed(_KEYS.pack(b"K", number) + content.encode()), number, layout
 
 
 def framed(payload: bytes) -> bytes:

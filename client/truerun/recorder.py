@@ -6,6 +6,7 @@ service that does not answer for half a minute would keep records in memory for 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter, deque
@@ -74,6 +75,7 @@ class Recorder:
         self.feed = Feed(store, facts, counts=self._counts, set_aside=set_aside)
         self.stream_id = store.stream_id
         self._store = store
+        self._journal = store.journal()
         self._manners = manners
         self._on_news = on_news
         self._queue: deque[Point | Other | LatePoint] = deque()
@@ -156,7 +158,12 @@ class Recorder:
             return
         if self._overflow is not None:
             self._flush_overflow()
-        self._queue.append(numbered(idx))
+        record = numbered(idx)
+        self._queue.append(record)
+        if self._journal is not None and not isinstance(record, LatePoint):
+            # What it cannot take the spool cannot either, and says so.
+            with contextlib.suppress(OverflowError):
+                self._journal.write(record)
 
     def _flush_overflow(self) -> None:
         if self._overflow is not None:
@@ -175,9 +182,17 @@ class Recorder:
         self._wake.set()
         return self._written.wait(seconds)
 
+    def drop_journal(self) -> None:
+        """Nothing more will be logged: the journal goes, unless it holds what the disk does not."""
+        with self._lock:
+            journal, self._journal = self._journal, None
+        if journal is not None and not self._queue and self._store.is_on_disk:
+            journal.remove()
+
     def abandon(self) -> None:
         """In a forked child: the parent's thread goes on, here nothing does."""
         self._is_ended = True
+        self._journal = None
 
     def due_in(self, at: float, *, is_closing: bool) -> float:
         """Seconds until there is something to send.
@@ -213,6 +228,7 @@ class Recorder:
         self._wake.set()
         with self._store_lock:
             self._store.close(is_settled=is_settled)
+        self.drop_journal()
 
     def _counts(self) -> Mapping[str, Any]:
         # A copy: the user's thread counts on.
@@ -246,6 +262,10 @@ class Recorder:
         """Write what is there; whether nothing is left but what came in meanwhile."""
         found: list[Record] = []
         had_more = self.feed.has_more
+        with self._lock:
+            if self._journal is not None:
+                spooled = self._queue[0].idx if self._queue else self._next
+                self._journal.turn(spooled=spooled, logged=self._next)
         while self._queue:
             taken = self._queue[0]
             if isinstance(taken, LatePoint) and not taken.late.is_ready():

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from truerun.journal import Journal, left_behind, remove_left_behind
 from truerun.points import Decoder, Encoder, Other, Point, framed, frames
 
 SEAL_BYTES = 2**20
@@ -107,7 +108,29 @@ class Store:
             segment.until = max(map(_until, records), default=segment.first_idx)
             segment.forget()
             store._segments.append(segment)
+        store._take_journal()
         return store
+
+    def _take_journal(self) -> None:
+        """Put what the process had logged and not written yet behind the rest."""
+        assert self.directory is not None  # noqa: S101 - a leftover lies somewhere
+        left = [r for r in left_behind(self.stream_id, fallback=self.directory) if r.idx >= self.until]
+        if left:
+            self.append(left, now=0.0)
+            self.seal()
+        if self.is_on_disk:
+            remove_left_behind(self.stream_id, fallback=self.directory)
+
+    def journal(self) -> Journal | None:
+        """A place for what is not written yet; None where there is no room, or no directory to find it by."""
+        if self.directory is None:
+            return None
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return Journal(self.stream_id, fallback=self.directory)
+        except OSError as error:
+            self._complain("journal", f"no shared memory, so a kill may lose the last moment: {error}")
+            return None
 
     @property
     def held_bytes(self) -> int:
@@ -219,6 +242,7 @@ class Store:
             self._take_away(segment)
         self._segments = []
         if self.directory is not None:
+            remove_left_behind(self.stream_id, fallback=self.directory)
             # Not empty, or never made: what lies there is found again.
             with contextlib.suppress(OSError):
                 self.directory.rmdir()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from truerun import __version__
 from truerun.answers import Answer
 from truerun.places import is_loopback
 
@@ -19,6 +21,9 @@ REQUEST_SECONDS = 30.0
 class Transport:
     """Keeps one connection open; used by one thread at a time.
 
+    What it needs is imported when it is made, on the caller's thread: a process that is forked while another thread
+    imports a module can never import that module itself.
+
     Args:
         url: The service's address without `/api/v1`.
         token: Sent as a bearer token unless a request brings its own; None sends none.
@@ -28,6 +33,20 @@ class Transport:
         self.url = url
         self._token = token
         self._client: Any = None
+        self._trouble: str | None = None
+        try:
+            import certifi
+            import httpcore  # noqa: F401 - httpx imports it when it is first used
+            import httpx
+
+            # Imports what reads a package's files.
+            certifi.where()
+        except ImportError as error:
+            self._trouble = f"httpx cannot be imported: {error}"
+        else:
+            self._httpx = httpx
+            # Names of hosts are looked up by it.
+            codecs.lookup("idna")
 
     def send(
         self,
@@ -42,10 +61,9 @@ class Transport:
         seconds: float = REQUEST_SECONDS,
     ) -> Answer:
         """Make one request below `/api/v1`, within `seconds` for the whole of it, connecting included."""
-        try:
-            import httpx
-        except ImportError as error:
-            return Answer(trouble=f"httpx cannot be imported: {error}")
+        if self._trouble is not None:
+            return Answer(trouble=self._trouble)
+        httpx = self._httpx
         headers = {"accept": "application/json, */*;q=0.5"}
         bearer = token or self._token
         if bearer:
@@ -86,13 +104,9 @@ class Transport:
 
     def _opened(self) -> Any:
         if self._client is None:
-            import httpx
-
-            from truerun import __version__
-
             # A redirect is never followed: it would carry the token elsewhere. A proxy named in the
             # environment is used, except for this machine's own server.
-            self._client = httpx.Client(
+            self._client = self._httpx.Client(
                 follow_redirects=False,
                 trust_env=not is_loopback(self.url),
                 headers={"user-agent": f"truerun/{__version__}"},

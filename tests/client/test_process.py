@@ -246,6 +246,24 @@ def test_a_forked_child_records_after_its_own_init(home: Path, service: FakeServ
     assert service.statuses == ["finished", "finished"]
 
 
+def test_our_threads_import_nothing(home: Path, service: FakeService) -> None:
+    # A child that is forked while one of them holds a module's import lock could never import that module.
+    code = BEGIN + textwrap.dedent(
+        """
+        known = set(sys.modules)
+        run.log({"loss": 1.0})
+        print(run.log_evaluation("s", {"nrmse": 0.2}).gate)
+        run.alert("half way")
+        run.finish()
+        print(sorted(set(sys.modules) - known))
+        """
+    )
+
+    done = script(home, service.url, code)
+
+    assert (done.code, done.out) == (0, "open\n[]\n"), done.err
+
+
 def test_a_fork_does_not_keep_the_parents_lock(home: Path, service: FakeService, spool: Path) -> None:
     service.always["evaluation"] = problem(503, "down")
     code = BEGIN + textwrap.dedent(
