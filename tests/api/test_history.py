@@ -2,21 +2,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.api.calling import Caller, an_admin
+from tests.api.calling import Caller
 from tests.api.recording import a_block, opened, others, points, send
 
-
-@pytest.fixture
-def admin(database_url: str) -> Iterator[Caller]:
-    with an_admin(database_url) as admin:
-        admin.post("/projects", {"key": "burgers"})
-        yield admin
+pytestmark = pytest.mark.usefixtures("burgers")
 
 
 def curve(admin: Caller, run_id: str, metric: str = "loss", **query: Any) -> dict[str, Any]:
