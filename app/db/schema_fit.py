@@ -45,11 +45,11 @@ def schema_fit(session: Session, *, code: Revisions | None = None) -> SchemaFit:
     shown = ", ".join(sorted(revisions)) or None
     if not revisions:
         return _fit(shown, f"the database has no schema yet; {MIGRATE}")
-    if revisions == heads:
-        return _fit(shown)
-    if revisions <= known:
+    if revisions <= known and revisions != heads:
         return _fit(shown, f"the database has the schema of an older release ({shown}); {MIGRATE}")
     lacking = _lacking(session)
+    if revisions == heads:
+        return _fit(shown, *([_differs(shown, lacking)] if lacking else []))
     if lacking:
         return _fit(
             shown,
@@ -57,6 +57,13 @@ def schema_fit(session: Session, *, code: Revisions | None = None) -> SchemaFit:
             "run the release that made it",
         )
     return SchemaFit(revision=shown, is_newer=True, problems=())
+
+
+def _differs(revision: str | None, lacking: list[str]) -> str:
+    return (
+        f"the schema is not what its revision {revision} says: {'; '.join(lacking[:5])}; it was changed by hand, or "
+        "an unfinished release made it: restore a backup, or begin with an empty database"
+    )
 
 
 def _fit(revision: str | None, *problems: str) -> SchemaFit:

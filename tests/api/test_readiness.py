@@ -164,6 +164,16 @@ def test_a_newer_schema_that_this_release_cannot_work_with_is_not_ready(
     assert "run the release that made it" in problems[0]
 
 
+def test_a_schema_that_somebody_changed_by_hand_is_not_ready(admin: Caller, database_url: str) -> None:
+    execute(database_url, "ALTER TABLE run RENAME COLUMN notes TO remarks")
+
+    status, problems, _ = readyz(admin)
+
+    assert status == 503
+    assert "run.notes is not there" in problems[0]
+    assert "restore a backup" in problems[0]
+
+
 def test_a_database_out_of_reach_is_said_soon_and_without_its_address() -> None:
     # 192.0.2.0/24 is for documentation: nobody answers there.
     with a_service("postgresql://ana:very-secret@192.0.2.1:5432/truerun") as nobody:
