@@ -4,19 +4,20 @@ PYTHON ?= python3
 # Relative on purpose: make cannot quote the spaces in the path of a clone.
 BIN := .venv/bin
 BOOTSTRAP := $(PYTHON) scripts/bootstrap.py
+TRAINS := $(filter-out 0,$(TRAIN))
 COMPILE = "$$($(BOOTSTRAP) uv)" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-full try-image check fix bench calibrate lock env env-runtime
+.PHONY: help demo up test test-full try-image check fix bench calibrate lock env env-runtime env-train
 
 help:  ## show this list
 	@echo "usage: make TARGET"
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
 		printf '  %-10s %s\n' "$$name" "$$text"; done
 
-demo: env-runtime  ## start everything and walk through a real regression; Ctrl-C stops it
-	@exec $(BIN)/python -m app.cli demo $(ARGS)
+demo: env-runtime $(if $(TRAINS),env-train)  ## start everything and walk through a real regression; Ctrl-C stops it (TRAIN=1: train one live)
+	@exec $(BIN)/python -m app.cli demo $(ARGS) $(if $(TRAINS),.venv-train/bin/python -m examples.burgers)
 
 up: env-runtime  ## start the service on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m app.cli up $(ARGS)
@@ -58,3 +59,7 @@ env:  ## make the environment for tests and checks
 
 env-runtime:
 	@$(BOOTSTRAP) runtime
+
+# torch, for the training only; an environment that cannot be made stops `make demo TRAIN=1` before anything starts.
+env-train:
+	@$(PYTHON) scripts/train_environment.py

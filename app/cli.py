@@ -71,8 +71,13 @@ def up() -> None:
             typer.echo("\nStopping …")
 
 
-@cli.command()
-def demo() -> None:
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def demo(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="To run beside the service instead; it finds address and token."),
+    ] = None,
+) -> None:
     """As `up`, and walk through a real regression that every average hid."""
     settings = _settings()
     if "log_level" not in settings.model_fields_set:
@@ -80,7 +85,7 @@ def demo() -> None:
         settings = settings.model_copy(update={"log_level": "warning"})
     with _told_in_a_sentence(), running_service(settings) as service:
         try:
-            walk_through.show(service)
+            walk_through.show(service, command)
             typer.echo()
             _announce(service, wanted_port=settings.port)
             service.keep_serving()

@@ -1,28 +1,56 @@
-"""The walk through a real regression, done by the client over HTTP as a user's own scripts would do it."""
+"""What a demo shows beside the service, done by the client over HTTP as a user's own scripts would do it."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from app.supervisor import RunningService, ServiceFailed
 
+# A client's run that is interrupted says so to the service, for at most 5 s.
+FAREWELL_SECONDS = 8
 
-def show(service: RunningService) -> None:
-    """Load the demo project if it is not there yet, and print its verdict, leaderboard and alerts.
+
+def show(service: RunningService, command: Sequence[str] | None = None) -> None:
+    """Run the demo's command, which finds the service in its environment, to its end.
+
+    Args:
+        command: None or empty for the walk through a real regression.
 
     Raises:
-        ServiceFailed: The client could not load or show it; it has printed why.
+        ServiceFailed: It could not be started, or failed; it has printed why.
+        KeyboardInterrupt: Somebody stopped this program; the command was told and has ended.
     """
-    # A process of its own: server and client share only the wire format, not an interpreter.
     environ = os.environ | {
         "TRUERUN_URL": service.url,
         "TRUERUN_TOKEN": service.admin_token,
         "TRUERUN_MODE": "online",
     }
-    done = subprocess.run([sys.executable, "-m", "truerun.demo"], env=environ, check=False)
-    if done.returncode:
+    # A process of its own: server and client share only the wire format, not an interpreter.
+    arguments = list(command or (sys.executable, "-m", "truerun.demo"))
+    try:
+        # Out of the terminal's reach, so that an interruption comes once and through us.
+        process = subprocess.Popen(arguments, env=environ, process_group=0)
+    except OSError as error:
         raise ServiceFailed(
-            f"the demo could not be shown (exit code {done.returncode}); its message is above"
-        )
+            f"the demo's command {arguments[0]} cannot be started: {error.strerror}"
+        ) from error
+    with process:
+        try:
+            code = process.wait()
+        except BaseException:
+            _end(process)
+            raise
+    if code:
+        raise ServiceFailed(f"the demo could not be shown (exit code {code}); its message is above")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(FAREWELL_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -1,0 +1,1 @@
+"""Trainings to learn from; each runs on its own beside any service."""
