@@ -30,8 +30,8 @@ SIZE = "about 200 MB to download, 0.9 GB on disk"
 ENVIRONMENT = os.path.join(bootstrap.ROOT, ".venv-train")
 PYTHON = os.path.join(ENVIRONMENT, "bin", "python")
 STAMP = os.path.join(ENVIRONMENT, "truerun-environment")
-# A dead network should be found out soon; pip would otherwise try for minutes.
-PATIENCE = ["--retries", "2", "--timeout", "30"]
+# A network that swallows everything should be found out before somebody gives up.
+PATIENCE = ["--timeout", "30"]
 
 
 def main() -> int:

@@ -84,7 +84,9 @@ def _show(service: Service, *, steps: int | None, samples: int) -> int:
         data = _data(samples)
         _say_how_to_look(service)
         for key, recipe in RECIPES.items():
-            if not _trained(service, key):
+            if _trained(service, key):
+                _say(f"\nRun {key} is there from last time.")
+            else:
                 _train(service, key, recipe if steps is None else replace(recipe, steps=steps), data)
             if key == CHAMPION:
                 first = evaluations_of(service, PROJECT, SUITE, CHAMPION)[0]
@@ -176,8 +178,8 @@ def _conclude(service: Service) -> None:
         if (each["rule"], each["metric"], each["group"]) == ("regression", "rel_l2", PROTECTED)
     )
     _say(
-        f"\nThe mean error went from {mean['baseline']:.4f} to {mean['value']:.4f}; in {PROTECTED} it went from "
-        f"{easy['baseline']:.4f} to {easy['candidate']:.4f}. The gate is {verdict['gate']}."
+        f"\nThe mean error went {_from_to(mean['baseline'], mean['value'])}; in {PROTECTED} it went "
+        f"{_from_to(easy['baseline'], easy['candidate'])}. The gate is {verdict['gate']}."
     )
     run = f"/runs/{_run_id(service, CANDIDATE)}"
     looks = (
@@ -185,6 +187,11 @@ def _conclude(service: Service) -> None:
         f"/projects/{PROJECT}/runs?sort=min:loss&metric=loss",
     )
     _say("\n".join(_curl(service, path) for path in looks))
+
+
+def _from_to(before: Any, after: Any) -> str:
+    # What is not finite travels as text.
+    return f"from {float(before):.4f} to {float(after):.4f}"
 
 
 def _curl(service: Service, path: str, options: str = "") -> str:

@@ -36,6 +36,10 @@ NOT_RUN: dict[tuple[str, str], str] = {
         "make demo      # a real regression that every average hid; keeps serving, Ctrl-C stops it",
     ): ("tests/supervisor and this test start the same service; the demo's output is compared below"),
     (
+        "docs/getting-started.md",
+        "make demo TRAIN=1    # instead of `make demo`; the first time it fetches torch (200 MB) into .venv-train",
+    ): "installs torch; tests/client/live/test_training_demo.py runs the training where torch is there",
+    (
         "docs/deploy.md",
         "cp .env.example .env",
     ): "needs an engine; tests/containers/test_compose.py tries its parts",
