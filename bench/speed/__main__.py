@@ -1,4 +1,4 @@
-"""`make bench`; PEERS=1 measures MLflow beside it, `--quick` everything at a small size without writing the page."""
+"""`make bench`; PEERS=1 measures other trackers beside it, `--quick` all at a small size without writing the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from bench.speed.boards import boards
 from bench.speed.client_log import client_log
 from bench.speed.history import QUICK_SHAPES, SHAPES, Shape, histories
 from bench.speed.judging import judging
-from bench.speed.peers import mlflow_search
+from bench.speed.peers.beside import peers
+from bench.speed.peers.calls import Size
 from bench.speed.posting import posting
 from bench.speed.rows import Row, machine
 from bench.speed.service import BenchmarkFailed, running
@@ -36,6 +37,7 @@ class Sizes:
     asked: int
     groups: int
     judged: int
+    peers: Size
 
 
 FULL = Sizes(
@@ -48,6 +50,7 @@ FULL = Sizes(
     asked=200,
     groups=1000,
     judged=20,
+    peers=Size(),
 )
 QUICK = Sizes(
     shapes=QUICK_SHAPES,
@@ -59,10 +62,11 @@ QUICK = Sizes(
     asked=5,
     groups=20,
     judged=2,
+    peers=Size(calls=200, seconds=1.0, rounds=1),
 )
 
 
-def measure(sizes: Sizes, place: Path, *, peers: bool) -> tuple[list[Row], list[str]]:
+def measure(sizes: Sizes, place: Path, *, with_peers: bool) -> tuple[list[Row], list[str]]:
     """Every row, and the machine it was measured on.
 
     Args:
@@ -78,9 +82,9 @@ def measure(sizes: Sizes, place: Path, *, peers: bool) -> tuple[list[Row], list[
         url = postgres.url()
         rows += histories(service, url, shapes=sizes.shapes, points=sizes.points, runs=sizes.runs)
         rows += boards(service, url, counts=sizes.boards, asked=sizes.asked)
-        if peers:
+        if with_peers:
             count = sizes.boards[1]
-            rows.append(mlflow_search(service, url, place, board=f"board-{count}", count=count))
+            rows += peers(service, url, place, board=f"board-{count}", count=count, size=sizes.peers)
         settings = _settings(url)
     rows.append(client_log(calls=sizes.calls))
     rows += judging(groups=sizes.groups, times=sizes.judged)
@@ -97,9 +101,9 @@ def page(rows: list[Row], facts: list[str]) -> str:
 
 _HEAD = """# Benchmarks
 
-Written by `make bench` (`PEERS=1 make bench` measures MLflow in the same run). The service is the real one, started
-with `truerun-server up` on its own Postgres with `fsync` on, asked over one kept-alive connection on loopback. What
-stands beside a number was measured in turn with it, call by call, so the ratio holds on a busy machine too.
+Written by `make bench` (`PEERS=1 make bench` measures other trackers in the same run). The service is the real one,
+started with `truerun-server up` on its own Postgres with `fsync` on, asked over one kept-alive connection on loopback.
+What stands beside a number was measured in turn with it, call by call, so the ratio holds on a busy machine too.
 """
 
 
@@ -143,7 +147,8 @@ def main() -> int:
         # As root, Postgres runs as another user, who must be able to pass through.
         place.chmod(0o711)
         try:
-            rows, facts = measure(QUICK if asked.quick else FULL, place, peers=bool(os.environ.get("PEERS")))
+            sizes = QUICK if asked.quick else FULL
+            rows, facts = measure(sizes, place, with_peers=bool(os.environ.get("PEERS")))
         except BenchmarkFailed as error:
             sys.stderr.write(f"bench: {error}\n")
             return 1

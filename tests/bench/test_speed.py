@@ -9,16 +9,26 @@ import pytest
 from bench.speed.__main__ import Sizes, measure, page
 from bench.speed.history import QUICK_SHAPES
 from bench.speed.judging import judging
+from bench.speed.peers.calls import Size
 from bench.speed.rows import Times
 from bench.speed.service import BenchmarkFailed, running
 
 TINY = Sizes(
-    posts=2, shapes=QUICK_SHAPES, points=300, calls=20, runs=20, boards=(4, 8), asked=2, groups=3, judged=2
+    posts=2,
+    shapes=QUICK_SHAPES,
+    points=300,
+    calls=20,
+    runs=20,
+    boards=(4, 8),
+    asked=2,
+    groups=3,
+    judged=2,
+    peers=Size(calls=20, seconds=0.5, rounds=1),
 )
 
 
 def test_every_benchmark_fills_its_row(empty_dir: Path) -> None:
-    rows, facts = measure(TINY, empty_dir, peers=False)
+    rows, facts = measure(TINY, empty_dir, with_peers=False)
 
     written = page(rows, facts)
     named = " ".join(row.what for row in rows)

@@ -1,11 +1,10 @@
-"""MLflow beside us: its search of the top 50 runs by a metric, on the same Postgres and as many runs (PEERS=1)."""
+"""MLflow's server on our Postgres: its search of the top 50 runs by a metric, beside our board (PEERS=1)."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,10 +14,10 @@ from pathlib import Path
 
 import psycopg
 
+from bench.speed.peers.calls import MLFLOW, SILENT
 from bench.speed.rows import Row, side_by_side
 from bench.speed.service import PATIENCE_SECONDS, BenchmarkFailed, Running
 
-MLFLOW = "mlflow==3.17.0"
 METRICS = 10
 
 # MLflow's own tables, filled as its client would; one by one over its API this would take hours.
@@ -36,57 +35,40 @@ SELECT 'm' || m, factor * (m + 1), 1, 0, false, run_uuid FROM ids CROSS JOIN gen
 """
 
 
-def mlflow_search(service: Running, database_url: str, place: Path, *, board: str, count: int) -> Row:
+def database_of(database_url: str) -> str:
+    """A database for MLflow beside ours, made here."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE mlflow")
+    return database_url.replace("/truerun?", "/mlflow?", 1)
+
+
+def mlflow_search(service: Running, url: str, database_url: str, *, board: str, count: int) -> Row:
     """Its search and our board, asked in turn.
 
     Args:
-        board: Key of our project with as many evaluations.
+        url: Of MLflow's server, whose database gets as many runs as our project has evaluations.
+        board: Key of that project.
     """
-    python = _installed()
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE mlflow")
-    address = database_url.replace("/truerun?", "/mlflow?", 1)
-    store = address.replace("postgresql://", "postgresql+psycopg2://", 1)
-    with _server(python, store, place) as url:
-        with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute(_FILL, {"count": count, "last": METRICS - 1})
-            connection.execute("ANALYZE")
-        service.close()
-        theirs = _search(url)
-        if theirs.count(b'"run_uuid"') < 2:
-            raise BenchmarkFailed(f"MLflow found nothing: {theirs[:300]!r}")
-        path = f"/api/v1/projects/{board}/suites/board/leaderboard?limit=50"
-        ours_times, theirs_times = side_by_side(
-            [lambda: service.ask_raw("GET", path), lambda: _search(url)], 20
-        )
+        connection.execute(_FILL, {"count": count, "last": METRICS - 1})
+        connection.execute("ANALYZE")
+    service.close()
+    theirs = _search(url)
+    if theirs.count(b'"run_uuid"') < 2:
+        raise BenchmarkFailed(f"MLflow found nothing: {theirs[:300]!r}")
+    path = f"/api/v1/projects/{board}/suites/board/leaderboard?limit=50"
+    ours_times, theirs_times = side_by_side([lambda: service.ask_raw("GET", path), lambda: _search(url)], 20)
     return Row(
-        what=f"{MLFLOW.replace('==', ' ')}: runs/search, top 50 of {count:,} runs × {METRICS} metrics",
+        what=f"{MLFLOW[0].replace('==', ' ')}: runs/search, top 50 of {count:,} runs × {METRICS} metrics",
         measured=str(theirs_times),
         floor=f"{theirs_times.p50 / ours_times.p50:.0f} × our board ({ours_times.p50:.1f} ms), asked in turn",
     )
 
 
-def _installed() -> Path:
-    """Python of an environment of its own below the user's cache, made when it is not there."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = cache / "truerun" / MLFLOW.replace("==", "-")
-    python = place / "bin" / "python"
-    done = place / "installed"
-    if not done.exists():
-        try:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
-            packages = [MLFLOW, "psycopg2-binary"]
-            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
-        except subprocess.CalledProcessError as error:
-            raise BenchmarkFailed(
-                f"{MLFLOW} could not be installed into {place} (is there a network?); leave PEERS out to go without"
-            ) from error
-        done.touch()
-    return python
-
-
 @contextmanager
-def _server(python: Path, store: str, place: Path) -> Iterator[str]:
+def mlflow_server(python: Path, database_url: str, place: Path) -> Iterator[str]:
+    """Address of an MLflow server with one worker, which keeps what it is told in that database."""
+    store = database_url.replace("postgresql://", "postgresql+psycopg2://", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -95,7 +77,7 @@ def _server(python: Path, store: str, place: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [str(python), "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port), "--workers", "1",
          "--default-artifact-root", "file:///nowhere"],
-        cwd=place, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        cwd=place, env={**os.environ, **SILENT}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -1,0 +1,1 @@
+"""Programs that a tracker's own Python runs: they need nothing but it and the standard library."""
