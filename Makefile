@@ -44,7 +44,7 @@ fix: env  ## format and apply the safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: env  ## measure speed and memory; writes docs/benchmarks.md (PEERS=1: other trackers beside it; ARGS=--quick)
+bench: env  ## measure; writes docs/benchmarks.md (PEERS=1: other trackers too, TRAIN=1: a training; ARGS=--quick)
 	$(BIN)/python -m bench.speed $(ARGS)
 
 calibrate: env  ## measure how often the rule of noise errs; writes docs/calibration.md

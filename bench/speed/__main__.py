@@ -1,4 +1,4 @@
-"""`make bench`; PEERS=1 measures other trackers beside it, `--quick` all at a small size without writing the page."""
+"""`make bench`; PEERS=1 measures other trackers too, TRAIN=1 a training; `--quick` is small and writes no page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from bench.speed.peers.calls import Size
 from bench.speed.posting import posting
 from bench.speed.rows import Row, machine
 from bench.speed.service import BenchmarkFailed, running
+from bench.speed.training.paired import Pairs, training
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 START_AIM_SECONDS, MEMORY_AIM_MIB = 5.0, 200.0
@@ -38,6 +40,7 @@ class Sizes:
     groups: int
     judged: int
     peers: Size
+    pairs: Pairs
 
 
 FULL = Sizes(
@@ -51,6 +54,7 @@ FULL = Sizes(
     groups=1000,
     judged=20,
     peers=Size(),
+    pairs=Pairs(),
 )
 QUICK = Sizes(
     shapes=QUICK_SHAPES,
@@ -63,14 +67,16 @@ QUICK = Sizes(
     groups=20,
     judged=2,
     peers=Size(calls=200, seconds=1.0, rounds=1),
+    pairs=Pairs(count=2, seconds=0.5, rest=0.2),
 )
 
 
-def measure(sizes: Sizes, place: Path, *, with_peers: bool) -> tuple[list[Row], list[str]]:
+def measure(sizes: Sizes, place: Path, *, asked_for: Container[str] = ()) -> tuple[list[Row], list[str]]:
     """Every row, and the machine it was measured on.
 
     Args:
         place: An empty directory that the user running Postgres may pass through.
+        asked_for: PEERS and TRAIN, which install what they need.
     """
     with running(place) as service:
         rows = [_start("first start, an empty data directory, to ready", service.seconds_to_ready)]
@@ -82,9 +88,11 @@ def measure(sizes: Sizes, place: Path, *, with_peers: bool) -> tuple[list[Row], 
         url = postgres.url()
         rows += histories(service, url, shapes=sizes.shapes, points=sizes.points, runs=sizes.runs)
         rows += boards(service, url, counts=sizes.boards, asked=sizes.asked)
-        if with_peers:
+        if "PEERS" in asked_for:
             count = sizes.boards[1]
             rows += peers(service, url, place, board=f"board-{count}", count=count, size=sizes.peers)
+        if "TRAIN" in asked_for:
+            rows.append(training(service, place, sizes.pairs))
         settings = _settings(url)
     rows.append(client_log(calls=sizes.calls))
     rows += judging(groups=sizes.groups, times=sizes.judged)
@@ -101,9 +109,9 @@ def page(rows: list[Row], facts: list[str]) -> str:
 
 _HEAD = """# Benchmarks
 
-Written by `make bench` (`PEERS=1 make bench` measures other trackers in the same run). The service is the real one,
-started with `truerun-server up` on its own Postgres with `fsync` on, asked over one kept-alive connection on loopback.
-What stands beside a number was measured in turn with it, call by call, so the ratio holds on a busy machine too.
+Written by `make bench` (`PEERS=1` measures other trackers in the same run, `TRAIN=1` a training). The service is the
+real one, started with `truerun-server up` on its own Postgres with `fsync` on, asked over one kept-alive connection on
+loopback. What stands beside a number was measured in turn with it, so the ratio holds on a busy machine too.
 """
 
 
@@ -148,7 +156,8 @@ def main() -> int:
         place.chmod(0o711)
         try:
             sizes = QUICK if asked.quick else FULL
-            rows, facts = measure(sizes, place, with_peers=bool(os.environ.get("PEERS")))
+            asked_for = {name for name in ("PEERS", "TRAIN") if os.environ.get(name)}
+            rows, facts = measure(sizes, place, asked_for=asked_for)
         except BenchmarkFailed as error:
             sys.stderr.write(f"bench: {error}\n")
             return 1

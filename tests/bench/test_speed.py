@@ -12,6 +12,7 @@ from bench.speed.judging import judging
 from bench.speed.peers.calls import Size
 from bench.speed.rows import Times
 from bench.speed.service import BenchmarkFailed, running
+from bench.speed.training.paired import Pairs
 
 TINY = Sizes(
     posts=2,
@@ -24,11 +25,12 @@ TINY = Sizes(
     groups=3,
     judged=2,
     peers=Size(calls=20, seconds=0.5, rounds=1),
+    pairs=Pairs(count=1, seconds=0.1, rest=0.1),
 )
 
 
 def test_every_benchmark_fills_its_row(empty_dir: Path) -> None:
-    rows, facts = measure(TINY, empty_dir, with_peers=False)
+    rows, facts = measure(TINY, empty_dir)
 
     written = page(rows, facts)
     named = " ".join(row.what for row in rows)

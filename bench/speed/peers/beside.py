@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from bench.speed.environments import NotInstallable, environment
 from bench.speed.peers.calls import MLFLOW, Size, log_calls, others, ours
-from bench.speed.peers.environments import NotInstallable, environment
 from bench.speed.peers.search import database_of, mlflow_search, mlflow_server
 from bench.speed.rows import Row
 from bench.speed.service import Running

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.speed.peers.environments import NotInstallable, environment
+from bench.speed.environments import NotInstallable, environment
 from bench.speed.rows import Row
 from bench.speed.service import PATIENCE_SECONDS, BenchmarkFailed, Running
 

@@ -1,0 +1,1 @@
+"""What our client costs a real training, step by step (TRAIN=1)."""
