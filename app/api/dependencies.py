@@ -8,10 +8,11 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID, uuid4
 
 from fastapi import Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.problems import Unauthenticated
@@ -20,6 +21,7 @@ from app.domain.access import Actor
 from app.errors import InvalidInput
 from app.services import tokens
 
+_T = TypeVar("_T")
 bearer = HTTPBearer(auto_error=False, description="A token: `trn_…`, from `truerun token create`.")
 
 
@@ -56,12 +58,10 @@ async def _new_id() -> Callable[[], UUID]:
 NewId = Annotated[Callable[[], UUID], Depends(_new_id)]
 
 
-def _actor(
-    request: Request,
-    session: SessionDep,
-    now: Now,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> Actor:
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+def _actor(request: Request, session: SessionDep, now: Now, credentials: Credentials) -> Actor:
     if credentials is None:
         raise Unauthenticated("send a token: Authorization: Bearer trn_…")
     actor = tokens.authenticate(session, credentials.credentials, now=now)
@@ -73,6 +73,23 @@ def _actor(
 
 
 ActorDep = Annotated[Actor, Depends(_actor)]
+
+
+async def in_one_transaction(
+    request: Request, credentials: Credentials, now: datetime, work: Callable[[Session, Actor], _T]
+) -> _T:
+    """What `work` returns; its transaction has been committed by then.
+
+    The same as a route with `SessionDep` and `ActorDep`, of which each step takes a thread of its own; here one thread
+    does all of it, which for a short request is a third of the time.
+    """
+
+    def transaction() -> _T:
+        with request.app.state.sessions.begin() as session:
+            return work(session, _actor(request, session, now, credentials))
+
+    async with request.app.state.seats.taken_by_one():
+        return await run_in_threadpool(transaction)
 
 
 @dataclass(frozen=True, slots=True)

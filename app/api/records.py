@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from fastapi import Depends, Request, Response
+from fastapi import Request, Response
 
-from app.api.bodies import media_type, raw_body
-from app.api.dependencies import ActorDep, Now, SessionDep
+from app.api.bodies import media_type
+from app.api.dependencies import Credentials, Now, in_one_transaction
 from app.api.history_answers import RecordsAnswer
 from app.api.problems import UnsupportedBody
 from app.api.router import a_router
 from app.api.strict_json import read_json
+from app.db import Session
+from app.domain.access import Actor
 from app.domain.batches import BatchDocument
 from app.errors import InvalidInput
-from app.services.ingest import take_records
+from app.services.ingest import Taken, take_records
 
 router = a_router("records")
 _decoder = msgspec.json.Decoder(BatchDocument)
@@ -91,14 +93,8 @@ def _dotted(place: str) -> str:
 
 
 @router.post("/runs/{run_id}/streams/{stream_id}/records", response_model=RecordsAnswer, openapi_extra=_BODY)
-def post_records(
-    session: SessionDep,
-    actor: ActorDep,
-    run_id: UUID,
-    stream_id: UUID,
-    body: Annotated[bytes, Depends(raw_body)],
-    request: Request,
-    now: Now,
+async def post_records(
+    request: Request, credentials: Credentials, run_id: UUID, stream_id: UUID, now: Now
 ) -> Response:
     """Append records to a run's history; the answer says up to where every record is settled for good.
 
@@ -106,8 +102,13 @@ def post_records(
     `expected`. A record that cannot be stored is rejected by itself, with a code. An empty batch says that the training
     lives.
     """
-    document = _document(request, body)
-    taken = take_records(session, actor, run_id=run_id, stream_id=stream_id, document=document, now=now)
+    body = await request.body()
+
+    def take(session: Session, actor: Actor) -> Taken:
+        document = _document(request, body)
+        return take_records(session, actor, run_id=run_id, stream_id=stream_id, document=document, now=now)
+
+    taken = await in_one_transaction(request, credentials, now, take)
     answer = {
         "next_idx": taken.next_idx,
         "rejected": [{"idx": idx, "code": code} for idx, code in sorted(taken.rejected.items())],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from psycopg import errors
+from psycopg import Error, errors
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -48,13 +48,18 @@ def passing_fault(error: BaseException) -> Fault | None:
     """What is in the way for now; None for an error that the same request would meet again."""
     if isinstance(error, PoolTimeout):
         return Fault.BUSY
-    if not isinstance(error, DBAPIError):
+    if isinstance(error, Error):
+        # By the driver alone, see `connection_of`: on a connection that had been reached before.
+        cause: BaseException | None = error
+        is_cut = isinstance(error, errors.OperationalError) and error.sqlstate is None
+    elif isinstance(error, DBAPIError):
+        cause, is_cut = error.orig, error.connection_invalidated
+    else:
         return None
-    cause = error.orig
     known = next((fault for kind, fault in _BY_ERROR.items() if isinstance(cause, kind)), None)
     if known is not None:
         return known
-    if error.connection_invalidated:
+    if is_cut:
         return Fault.BROKEN
     # Without an SQLSTATE the server never answered: it could not be reached.
     unreachable = isinstance(cause, errors.OperationalError) and cause.sqlstate is None

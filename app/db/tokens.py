@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from psycopg.rows import class_row
 from sqlalchemy import select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.db.streams import connection_of
 from app.db.tables import token
 
 _SHOWN = [column for column in token.c if column is not token.c.digest]
+_BY_DIGEST = f"SELECT {', '.join(column.name for column in _SHOWN)} FROM token WHERE digest = %s"  # noqa: S608  ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +58,9 @@ def insert_token(session: Session, row: TokenRow, *, digest: bytes) -> None:
 
 
 def by_digest(session: Session, digest: bytes) -> TokenRow | None:
-    found = session.execute(select(*_SHOWN).where(token.c.digest == digest)).mappings().first()
-    return None if found is None else TokenRow(**found)
+    # Asked by every request: by the driver alone in a third of the time that the statement takes to build.
+    cursor = connection_of(session).cursor(row_factory=class_row(TokenRow))
+    return cursor.execute(_BY_DIGEST, (digest,)).fetchone()
 
 
 def lock(session: Session, token_id: UUID) -> TokenRow | None:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.api.calling import Caller, a_post, a_run, an_admin
+from tests.api.recording import opened, points, send
 
 PATIENCE_SECONDS = 30
 
@@ -95,6 +96,20 @@ def test_a_lock_that_is_not_given_up_is_a_503_that_says_so(database_url: str) ->
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert "another request holds" in refused.json()["detail"]
     assert again.status_code == 201
+
+
+def test_records_whose_stream_another_request_holds_are_a_503_that_says_so(database_url: str) -> None:
+    with an_admin(database_url, lock_timeout_seconds=0.2) as admin:
+        admin.post("/projects", {"key": "burgers"})
+        run_id, _ = opened(admin)
+        send(admin, run_id, points(loss=[1.0]))
+        with psycopg.connect(database_url) as connection:
+            connection.execute("SELECT 1 FROM stream FOR UPDATE")
+            refused = send(admin, run_id, points(1, loss=[2.0]), status=503)
+        again = send(admin, run_id, points(1, loss=[2.0]))
+
+    assert "another request holds" in refused["detail"]
+    assert again["next_idx"] == 2
 
 
 SQLSTATES = {
