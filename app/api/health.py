@@ -67,7 +67,7 @@ async def is_ready(request: Request, response: Response, now: Now) -> ReadyAnswe
         found = Readiness(problems=["the database does not answer in time; look at Postgres and its load"])
     except DatabaseError as error:
         # The driver's own words name host and user, which are for the log only.
-        _log.warning("database_unreachable", error=str(error.orig))
+        _log.warning("database_unreachable", error=str(getattr(error, "orig", None) or error))
         found = Readiness(problems=["the database cannot be reached; the log of the service says why"])
     if found.problems:
         response.status_code = 503
@@ -102,7 +102,7 @@ async def show_metrics(
     counts = None
     try:
         is_allowed, counts = await look(request.app, read)
-    except (TimeoutError, DatabaseError):
+    except (TimeoutError, *DatabaseError):
         # The numbers of the process are wanted most when the database is away.
         is_allowed = is_local
     if not is_allowed:

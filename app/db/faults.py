@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # What every error of the database is, for those who may not know the driver.
-DatabaseError = DBAPIError
+DatabaseError = (DBAPIError, Error)
 
 
 class Fault(StrEnum):

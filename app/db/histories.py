@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from app.db.arrays import columns_cursor
+from app.db.arrays import Wholes, columns_cursor
 from app.db.streams import connection_of
 from app.db.summaries import steps_of
 
@@ -119,8 +119,25 @@ def pieces_since(
     return found
 
 
-_PIECES = """
-SELECT c.series_id, b.attempt, b.step_start, b.step_stride, b.steps, b.times, c."values"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A series' points of one block, in the order in which they were logged.
+
+    Args:
+        steps, values: Each of shape (n,).
+        times: The same, or None where they were not read.
+    """
+
+    series_id: int
+    attempt: int
+    block_id: int
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    times: NDArray[np.float64] | None
+
+
+_STORED = """
+SELECT c.series_id, b.attempt, b.id, b.step_start, b.step_stride, b.steps, CASE WHEN %s THEN b.times END, c."values"
 FROM metric_chunk c
 JOIN record_block b ON b.project_id = c.project_id AND b.run_id = c.run_id AND b.id = c.block_id
 WHERE c.project_id = %s AND c.run_id = %s AND c.series_id = ANY(%s)
@@ -129,7 +146,7 @@ ORDER BY c.series_id, b.attempt, b.first_idx, b.id
 """
 
 
-def pieces(
+def stored(
     session: Session,
     *,
     project_id: UUID,
@@ -137,23 +154,81 @@ def pieces(
     series_ids: Sequence[int],
     from_step: int,
     to_step: int,
-    attempt: int | None = None,
-) -> list[Piece]:
+    attempt: int | None,
+    with_times: bool,
+) -> list[Stored]:
     """Points of these series in blocks that touch [from_step, to_step], by series, attempt and record.
 
     Args:
         attempt: Only this one's; None for all.
+        with_times: Times are as many bytes again as a series' values; few of them are read later by `times_at`.
     """
     cursor = columns_cursor(connection_of(session))
-    wanted = list(series_ids)
-    rows = cursor.execute(_PIECES, (project_id, run_id, wanted, from_step, to_step, attempt, attempt))
+    wanted = (with_times, project_id, run_id, list(series_ids), from_step, to_step, attempt, attempt)
     return [
-        Piece(
+        Stored(
             series_id=series_id,
             attempt=number,
+            block_id=block_id,
             steps=steps_of(start, stride, listed, len(values)),
-            times=times,
             values=values,
+            times=times,
         )
-        for series_id, number, start, stride, listed, times, values in rows
+        for series_id, number, block_id, start, stride, listed, times, values in cursor.execute(
+            _STORED, wanted
+        )
     ]
+
+
+class BlockGone(LookupError):
+    """A block that was read a moment ago is there no more; the same points are in another one."""
+
+
+# Appending nothing unpacks a block's times once; a place in the column itself would unpack all of it again each time.
+_TIMES = """
+SELECT w.n, (SELECT array_agg(b.times[p.place] ORDER BY p.n)
+             FROM unnest((%s::int8[])[w.first:w.last]) WITH ORDINALITY AS p(place, n))
+FROM unnest(%s::int8[], %s::int8[], %s::int8[]) WITH ORDINALITY AS w(block_id, first, last, n)
+CROSS JOIN LATERAL (
+    SELECT r.times || '{}'::float8[] AS times FROM record_block r
+    WHERE r.project_id = %s AND r.run_id = %s AND r.id = w.block_id OFFSET 0
+) AS b
+"""
+
+
+def times_at(
+    session: Session,
+    *,
+    project_id: UUID,
+    run_id: UUID,
+    block_ids: NDArray[np.int64],
+    places: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """When single points were logged.
+
+    Args:
+        block_ids: Shape (n,); the block of each point.
+        places: Shape (n,); which of its block's points it is, from 0.
+
+    Raises:
+        BlockGone: A block has been merged with others since.
+    """
+    if not len(block_ids):
+        return np.empty(0, dtype=np.float64)
+    order = np.argsort(block_ids, kind="stable")
+    sorted_ids = block_ids[order]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(sorted_ids)) + 1])
+    ends = np.append(starts[1:], len(order))
+    # Postgres counts from one, and both ends are included.
+    asked = (
+        Wholes(places[order] + 1),
+        *(Wholes(sorted_ids[starts]), Wholes(starts + 1), Wholes(ends)),
+        *(project_id, run_id),
+    )
+    cursor = columns_cursor(connection_of(session))
+    found = dict(cursor.execute(_TIMES, asked).fetchall())
+    if len(found) != len(starts):
+        raise BlockGone
+    times = np.empty(len(order), dtype=np.float64)
+    times[order] = np.concatenate([found[n + 1] for n in range(len(starts))])
+    return times

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.db import Session, histories, series
-from app.db.histories import Piece
+from app.db.histories import BlockGone, Stored
 from app.db.runs import RunRow
 from app.db.series import SeriesFilter
 from app.domain.access import Action, Actor
@@ -86,73 +86,130 @@ def curves_of(
         )
     began = [(each.number, each.began) for each in series.attempts_of(session, **here)]
     limits = dict.fromkeys([number for number, _ in began]) if attempt is not None else cuts(began)
-    pieces = histories.pieces(
-        session,
-        project_id=run.project_id,
-        run_id=run.id,
-        series_ids=[series_id for series_id, _ in found],
-        from_step=_LOWEST if from_step is None else from_step,
-        to_step=_HIGHEST if to_step is None else to_step,
-        attempt=attempt,
-    )
-    curves = []
-    held = 0
-    for series_id, what in found:
-        own = [piece for piece in pieces if piece.series_id == series_id]
-        curve = _curve(what, own, limits, from_step, to_step)
-        held += curve.count
-        if most is None and held > MOST_EXACT_POINTS:
+    which = _Which(limits=limits, from_step=from_step, to_step=to_step)
+
+    def read(*, with_times: bool) -> list[Curve]:
+        stored = histories.stored(
+            session,
+            project_id=run.project_id,
+            run_id=run.id,
+            series_ids=[series_id for series_id, _ in found],
+            from_step=_LOWEST if from_step is None else from_step,
+            to_step=_HIGHEST if to_step is None else to_step,
+            attempt=attempt,
+            with_times=with_times,
+        )
+        laid = [_laid([each for each in stored if each.series_id == one], which) for one, _ in found]
+        if most is None and sum(len(each.steps) for each in laid) > MOST_EXACT_POINTS:
             raise InvalidInput(
                 f"more than {MOST_EXACT_POINTS:,} points; ask for fewer metrics, a range of steps, or max_points",
                 field="max_points",
             )
-        curves.append(_thinned(curve, most))
-    return run, curves
+        return [_curve(session, run, what, each, most) for (_, what), each in zip(found, laid, strict=True)]
+
+    try:
+        return run, read(with_times=most is None)
+    except BlockGone:
+        # Blocks were merged between two statements; in one statement that cannot be.
+        return run, read(with_times=True)
 
 
-def _curve(
-    what: Series,
-    pieces: Sequence[Piece],
-    limits: Mapping[int, int | None],
-    from_step: int | None,
-    to_step: int | None,
-) -> Curve:
-    kept = []
-    for piece in pieces:
-        cut = limits.get(piece.attempt)
-        which = np.ones(len(piece.steps), dtype=bool)
-        if cut is not None:
-            which &= piece.steps < cut
-        if from_step is not None:
-            which &= piece.steps >= from_step
-        if to_step is not None:
-            which &= piece.steps <= to_step
-        kept.append((piece, slice(None) if which.all() else which))
-    attempts = [np.full(len(piece.steps[which]), piece.attempt, dtype=np.int64) for piece, which in kept]
-    joined = _joined(attempts, np.int64)
-    steps = _joined([piece.steps[which] for piece, which in kept], np.int64)
-    times = _joined([piece.times[which] for piece, which in kept], np.float64)
-    values = _joined([piece.values[which] for piece, which in kept], np.float64)
-    if len(steps) > 1 and not (np.diff(steps) >= 0).all():
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Which:
+    """Which points are asked for: below their attempt's limit, from and to a step, both included."""
+
+    limits: Mapping[int, int | None]
+    from_step: int | None
+    to_step: int | None
+
+    def of(self, stored: Stored) -> NDArray[np.int64] | None:
+        """Places in the block, or None for all."""
+        steps = stored.steps
+        cut = self.limits.get(stored.attempt)
+        asked = [
+            *([] if cut is None else [steps < cut]),
+            *([] if self.from_step is None else [steps >= self.from_step]),
+            *([] if self.to_step is None else [steps <= self.to_step]),
+        ]
+        return np.flatnonzero(np.logical_and.reduce(asked)) if asked else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Laid:
+    """A series' points in the order of their steps, and where each of them is stored.
+
+    Args:
+        places: Of each block the places of its points that are asked for; None for all.
+        starts: Which point of all, before they were ordered, is the first of each block; at the end how many there are.
+        order: Of each point which one it was before; None where they were in order.
+    """
+
+    stored: Sequence[Stored]
+    places: Sequence[NDArray[np.int64] | None]
+    starts: NDArray[np.int64]
+    order: NDArray[np.int64] | None
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def _laid(stored: Sequence[Stored], which: _Which) -> _Laid:
+    places = [which.of(each) for each in stored]
+    parts = list(zip(stored, places, strict=True))
+    steps = _joined([_at(each.steps, some) for each, some in parts], np.int64)
+    values = _joined([_at(each.values, some) for each, some in parts], np.float64)
+    counts = [len(each.steps) if some is None else len(some) for each, some in parts]
+    order = None
+    if not (steps[1:] >= steps[:-1]).all():
         # Records of one step stay in the order in which they were logged.
         order = np.argsort(steps, kind="stable")
-        joined, steps, times, values = joined[order], steps[order], times[order], values[order]
-    return Curve(series=what, count=len(steps), attempts=joined, steps=steps, times=times, values=values)
+        steps, values = steps[order], values[order]
+    starts = np.cumsum([0, *counts], dtype=np.int64)
+    return _Laid(stored=stored, places=places, starts=starts, order=order, steps=steps, values=values)
+
+
+def _curve(session: Session, run: RunRow, what: Series, laid: _Laid, most: int | None) -> Curve:
+    """Raises BlockGone when times were not read and cannot be read any more."""
+    count = len(laid.steps)
+    shown = np.arange(count) if most is None else chosen_points(laid.steps, laid.values, most)
+    stored_at = shown if laid.order is None else laid.order[shown]
+    part = np.searchsorted(laid.starts, stored_at, side="right") - 1
+    return Curve(
+        series=what,
+        count=count,
+        attempts=np.array([each.attempt for each in laid.stored], dtype=np.int64)[part],
+        steps=laid.steps[shown],
+        times=_times(session, run, laid, stored_at, part),
+        values=laid.values[shown],
+    )
+
+
+def _times(
+    session: Session, run: RunRow, laid: _Laid, stored_at: NDArray[np.int64], part: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    times = [
+        _at(each.times, some)
+        for each, some in zip(laid.stored, laid.places, strict=True)
+        if each.times is not None
+    ]
+    if len(times) == len(laid.stored):
+        return _joined(times, np.float64)[stored_at]
+    places = stored_at - laid.starts[part]
+    for i, some in enumerate(laid.places):
+        if some is not None:
+            own = part == i
+            places[own] = some[places[own]]
+    return histories.times_at(
+        session,
+        project_id=run.project_id,
+        run_id=run.id,
+        block_ids=np.array([each.block_id for each in laid.stored], dtype=np.int64)[part],
+        places=places,
+    )
+
+
+def _at(column: NDArray[_T], places: NDArray[np.int64] | None) -> NDArray[_T]:
+    return column if places is None else column[places]
 
 
 def _joined(parts: Sequence[NDArray[_T]], kind: type[_T]) -> NDArray[_T]:
     return np.concatenate(parts) if parts else np.empty(0, dtype=kind)
-
-
-def _thinned(curve: Curve, most: int | None) -> Curve:
-    if most is None or curve.count <= most:
-        return curve
-    which = chosen_points(curve.steps, curve.values, most)
-    return Curve(
-        series=curve.series,
-        count=curve.count,
-        attempts=curve.attempts[which],
-        steps=curve.steps[which],
-        times=curve.times[which],
-        values=curve.values[which],
-    )

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -98,6 +99,63 @@ def test_a_range_of_steps_is_exact_and_a_long_history_is_thinned(admin: Caller) 
     assert 50.0 in thin["values"]
     assert near["values"] == values[1230:1241]
     assert every["values"] == values
+
+
+def test_every_point_shown_has_its_own_time_value_and_attempt(admin: Caller) -> None:
+    run_id, _ = opened(admin)
+    draw = random.Random(1)
+    logged: dict[int, list[Point]] = {1: [], 2: []}
+    for first in range(0, 400, 40):
+        # Later blocks go back: what is shown is in another order than what is stored.
+        steps = [step // 3 * 3 - first % 80 for step in range(first, first + 40)]
+        logged[1] += log(admin, run_id, first, steps, draw, attempt=1)
+    opened(admin, resume_step=250)
+    logged[2] += log(admin, run_id, 0, list(range(250, 370, 2)), draw, attempt=2)
+
+    def is_in_view(point: Point) -> bool:
+        return point[0] == 2 or point[1] < 250
+
+    every = [*filter(is_in_view, logged[1]), *logged[2]]
+    for asked, there in (
+        ({}, every),
+        ({"from_step": 37, "to_step": 301}, [point for point in every if 37 <= point[1] <= 301]),
+        ({"attempt": 1}, logged[1]),
+    ):
+        # Points of one step stay in the order in which they were logged.
+        in_order = sorted(there, key=lambda point: point[1])
+        thinned = laid_out(admin, run_id, max_points=60, **asked)
+
+        assert laid_out(admin, run_id, max_points="all", **asked) == in_order
+        assert laid_out(admin, run_id, max_points=500, **asked) == in_order
+        assert 8 < len(thinned) <= 60
+        following = iter(in_order)
+        assert all(point in following for point in thinned), asked
+
+
+# attempt, step, time, value
+Point = tuple[int, int, float, Any]
+
+
+def log(
+    admin: Caller, run_id: str, first: int, steps: list[int], draw: random.Random, *, attempt: int
+) -> list[Point]:
+    times = [draw.random() for _ in steps]
+    values = [draw.choice([draw.random(), "NaN"]) for _ in steps]
+    batch = points(first, loss=values)
+    batch["blocks"][0] |= {"steps": steps, "times": times}
+    send(admin, run_id, batch, stream=UUID(int=attempt))
+    return [(attempt, *point) for point in zip(steps, times, values, strict=True)]
+
+
+def laid_out(admin: Caller, run_id: str, **asked: Any) -> list[Point]:
+    """Every point of the loss that is shown."""
+    found = curve(admin, run_id, **asked)
+    parts = found["attempts"]
+    numbers = [
+        next(part["attempt"] for part in reversed(parts) if part["from"] <= i)
+        for i in range(len(found["steps"]))
+    ]
+    return list(zip(numbers, found["steps"], found["times"], found["values"], strict=True))
 
 
 def test_series_are_found_by_group_stage_and_split(admin: Caller) -> None:
