@@ -94,13 +94,13 @@ class _Small:
     columns: dict[int, NDArray[np.float64]]
 
 
-def merge_some(session: Session, what: Uncompacted) -> int:
+def merge_some(session: Session, what: Uncompacted) -> int | None:
     """Merge some small blocks; returns how many went, 0 when there is nothing to merge.
 
-    Nothing happens while another worker is at the same stream.
+    None while another worker is at the same stream, who may not have seen its newest blocks.
     """
     if not locks.try_own(session, locks.key_of("compaction", what.project_id, what.stream_id)):
-        return 0
+        return None
     gone = 0
     for small in _alike(_small_blocks(session, what)):
         _replace(session, what, small)

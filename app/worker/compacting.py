@@ -46,6 +46,10 @@ class Compactor:
         what = self._waiting[0]
         with self.sessions.begin() as session:
             gone = compaction.merge_some(session, what)
+        if gone is None:
+            # Not looked through by us, so it is found again.
+            self._waiting.popleft()
+            return bool(self._waiting)
         if gone:
             _log.info("compacted", run=str(what.run_id), blocks=gone)
             return True

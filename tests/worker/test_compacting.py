@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +10,10 @@ import psycopg
 import pytest
 from sqlalchemy.orm import sessionmaker
 
-from app.db import SessionFactory, make_engine
+from app.db import Session, SessionFactory, locks, make_engine
+from app.db.series import SeriesFilter
+from app.domain.access import Actor, Role
+from app.services.histories import Curve, curves_of
 from app.worker.compacting import Compactor
 from app.worker.tidying import one_round
 from tests.api.calling import Caller, an_admin
@@ -123,6 +126,24 @@ def test_merging_beside_writers_readers_and_another_worker_loses_and_doubles_not
     assert sql.execute("SELECT next_idx, stored FROM stream").fetchone() == (180, 180)
 
 
+def test_what_another_worker_is_at_is_looked_through_later(
+    admin: Caller, sessions: SessionFactory, sql: psycopg.Connection[Any]
+) -> None:
+    run_id, _ = opened(admin)
+    for i in range(3):
+        send(admin, run_id, points(i, loss=[float(i)]))
+    (project_id,) = sql.execute("SELECT project_id FROM stream").fetchone() or (None,)
+
+    with sessions.begin() as other:
+        assert locks.try_own(other, locks.key_of("compaction", project_id, STREAM))
+        compact(sessions)
+        left = len(blocks(sql))
+    compact(sessions)
+
+    assert left == 3
+    assert [count for *_, count in blocks(sql)] == [3]
+
+
 def test_the_view_for_other_tools_tells_every_point_and_which_count(
     admin: Caller, sql: psycopg.Connection[Any]
 ) -> None:
@@ -177,3 +198,43 @@ def test_an_ended_runs_points_go_by_its_projects_rule_and_its_summaries_stay(
     again = admin.get("/projects/burgers/runs", query={"key": "ended", "metric": "loss"})["items"][0]
     assert again["metrics"]["loss"]["last"] == 2.0
     assert [line for line in one_round(sessions) if line] == []
+
+
+class Interrupted(Session):
+    """A session in which something happens elsewhere, once, before its second statement by the driver alone."""
+
+    meanwhile: Callable[[], None]
+    asked = 0
+
+    def connection(self, *args: Any, **options: Any) -> Any:
+        self.asked += 1
+        if self.asked == 2:
+            self.meanwhile()
+        return super().connection(*args, **options)
+
+
+def test_a_chart_that_is_read_while_blocks_are_merged_is_the_same(
+    admin: Caller, sessions: SessionFactory, sql: psycopg.Connection[Any]
+) -> None:
+    run_id, _ = opened(admin)
+    for i in range(0, 30, 3):
+        send(admin, run_id, points(i, loss=[float(i), 0.5, -float(i)]))
+    somebody = Actor(name="somebody", role=Role.ADMIN)
+
+    def read(session: Session) -> Curve:
+        _, found = curves_of(
+            session, somebody, run_id=UUID(run_id), where=SeriesFilter(names=("loss",)), from_step=None,
+            to_step=None, attempt=None, most=12,
+        )  # fmt: skip
+        return found[0]
+
+    with sessions() as session:
+        before = read(session)
+    with Interrupted(sessions.kw["bind"]) as session:
+        session.meanwhile = lambda: compact(sessions)
+        during = read(session)
+
+    assert len(blocks(sql)) == 1
+    assert during.is_thinned
+    for column in ("steps", "times", "values", "attempts"):
+        assert getattr(during, column).tolist() == getattr(before, column).tolist()
