@@ -177,7 +177,7 @@ def _row(call: str, taken: Taken, yardstick: Taken | None) -> Row:
         what=f"{call}, 10 numbers a step",
         measured=(
             f"p50 {_few(taken.p50_us)} µs, p99 {_few(taken.p99_us)} µs; "
-            f"{taken.points_per_second / 1000:.1f} thousand points/s until they can be read"
+            f"{_few(taken.points_per_second)} points/s until all can be read"
         ),
         floor=beside,
     )
