@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         log_evaluation,
         log_groups,
     )
-    from truerun.summary import RunSummary
+    from truerun.summaries import RunSummary
     from truerun.verdict import Aggregate, Check, Verdict
 
     config: Config

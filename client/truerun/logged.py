@@ -13,7 +13,7 @@ from truerun.outlet import Outlet
 from truerun.points import Keys
 from truerun.readings import LONGEST_NAME, Reader
 from truerun.recorder import Late, Recorder
-from truerun.summary import RunSummary
+from truerun.summaries import RunSummary
 from truerun.tensors import Several
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import pkgutil
 import threading
 import time
 from pathlib import Path
@@ -154,6 +155,7 @@ def test_the_module_speaks_for_the_current_run(service: FakeService) -> None:
     run = truerun.init("burgers", config={"lr": 1e-3}, url=service.url, token=PROJECT_TOKEN)
 
     truerun.config.width = 64
+    truerun.summary["best"] = 0.1
     verdict = truerun.log_evaluation("s", {"nrmse": 0.1})
     meter = truerun.evaluation("s")
     meter.update("nrmse", [0.1, 0.2])
@@ -164,6 +166,14 @@ def test_the_module_speaks_for_the_current_run(service: FakeService) -> None:
     assert (verdict.gate, second.gate) == ("open", "open")
     assert service.runs[run.key]["config"] == {"lr": 1e-3, "width": 64}
     assert service.statuses == ["finished"]
+    (stream,) = service.streams.values()
+    assert [patch["values"] for patch in stream.others("summary")] == [{"best": 0.1}]
+
+
+def test_no_module_hides_a_name_that_the_package_offers() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(truerun.__path__)}
+
+    assert not modules & set(truerun.__all__)
 
 
 def test_without_init_nothing_happens_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
