@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         log,
         log_evaluation,
         log_groups,
+        watch,
     )
     from truerun.summaries import RunSummary
     from truerun.verdict import Aggregate, Check, Verdict
@@ -55,6 +56,7 @@ __all__ = [
     "log_groups",
     "run",
     "summary",
+    "watch",
 ]
 
 _HOMES = {
@@ -66,6 +68,7 @@ _HOMES = {
     "alert": "session",
     "define_metric": "session",
     "finish": "session",
+    "watch": "session",
     "GroupGuard": "guard",
     "Run": "runs",
     "Meter": "meter",

@@ -15,6 +15,10 @@ from truerun.readings import LONGEST_NAME, Reader
 from truerun.recorder import Late, Recorder
 from truerun.summaries import RunSummary
 from truerun.tensors import Several
+from truerun.watched import Watch
+
+# Splits whose records stand at the training's own steps; an evaluation may count epochs.
+_TRAINING = ("", "train")
 
 
 class Logged:
@@ -32,6 +36,7 @@ class Logged:
         self._outlet = outlet
         self._is_finished = False
         self._reader = Reader()
+        self._watches: list[Watch] = []
         self.summary = RunSummary(self._patch_summary)
 
     @property
@@ -70,9 +75,11 @@ class Logged:
         plain = self._reader.plain(values, stage, split)
         if plain is not None and (step is None or type(step) is int):
             recorder.put_point(plain[0], plain[1], step)
-            return
-        keys, numbers, late, dropped = self._reader.read(values, _dimension(stage), _dimension(split))
-        self._record_point(recorder, keys, numbers, step, late, dropped)
+        else:
+            keys, numbers, late, dropped = self._reader.read(values, _dimension(stage), _dimension(split))
+            self._record_point(recorder, keys, numbers, step, late, dropped)
+        if self._watches and not stage and split in _TRAINING:
+            self._record_watched(recorder)
 
     @guarded(nothing)
     def log_groups(
@@ -105,6 +112,33 @@ class Logged:
         keys = Keys(_dimension(stage), _dimension(split), tuple(names))
         late = Several(lates) if lates else None
         self._record_point(recorder, keys, tuple(numbers), step, late, dropped)
+
+    @guarded(nothing)
+    def watch(self, model: Any, optimizer: Any = None, *, every: int = 100, prefix: str = "watch") -> None:
+        """Record how the training fares, read at the optimizer's steps without waiting for a device.
+
+        Of the parameters that belong to the model and to the optimizer: `grad_norm`, the gradient's Euclidean norm as
+        the step gets it (unscaled, after clipping and accumulation); `nonfinite`, `zero_grad` and `no_grad`, how many
+        parameters have a gradient with NaN or ±∞ in it, of nothing but zeros, or none; `update_ratio`, the norm of the
+        step's change by the norm of the weights (of a sample, where they are more than 4 million numbers); and
+        `lr/<group>`. They stand at the step of the next call of `log` without a stage or a split but `train`, the
+        newest only.
+
+        Args:
+            model: A module of torch, or a list of several.
+            optimizer: The one that trains it; a list, or a mapping of names to optimizers, whose names follow the
+                prefix; by default any that holds one of the model's parameters.
+            every: Of how many of the optimizer's steps one is read; the first is. Another costs about a microsecond.
+            prefix: Of the metrics' names. The same again replaces the watch that had it.
+        """
+        if self._outlet.recorder is None or self._is_finished:
+            self._ignored("watch")
+            return
+        watch = Watch(model, optimizer, every=every, prefix=prefix, manners=self.manners)
+        for replaced in [each for each in self._watches if each.prefix == prefix]:
+            self._watches.remove(replaced)
+            replaced.stop()
+        self._watches.append(watch)
 
     @guarded(nothing)
     def alert(self, title: str, text: str = "", level: str = "info", wait_duration: Any = None) -> None:  # noqa: ARG002 - as W&B has it
@@ -142,6 +176,24 @@ class Logged:
             )
         if numbers:
             recorder.put_point(keys, numbers, _step(step), late)
+
+    def _record_watched(self, recorder: Recorder) -> None:
+        """Record what was read since the last time at the step of the last record."""
+        step = recorder.last_step
+        if step is None:
+            return
+        for watch in self._watches:
+            for taken in watch.take():
+                recorder.put_point(taken.keys, taken.numbers, step, taken.late)
+
+    @guarded(nothing)
+    def _end_watches(self) -> None:
+        recorder = self._outlet.recorder
+        if recorder is not None:
+            self._record_watched(recorder)
+        for watch in self._watches:
+            watch.stop()
+        self._watches = []
 
     def _tell(self, kind: str, level: str, title: str, detail: Mapping[str, Any]) -> None:
         recorder = self._outlet.recorder

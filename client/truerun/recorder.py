@@ -99,6 +99,11 @@ class Recorder:
         """How many records were numbered so far."""
         return self._next
 
+    @property
+    def last_step(self) -> int | None:
+        """The step of the last point; None before the first."""
+        return None if self._last_step == -1 else self._last_step
+
     def start(self) -> None:
         threading.Thread(target=self._work, name="truerun-writer", daemon=True).start()
 

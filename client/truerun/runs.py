@@ -182,6 +182,7 @@ class Run(Logged):
         """
         if self._is_finished:
             return
+        self._end_watches()
         recorder = self._outlet.recorder
         if recorder is not None and self._record.role == "train":
             said = None if error is None else redacted(error)
@@ -205,6 +206,8 @@ class Run(Logged):
         """Record nothing from now on, and let go of what another process holds."""
         self._outlet.abandon()
         self._outlet = Muted(because)
+        for watch in self._watches:
+            watch.abandon()
 
     def __enter__(self) -> Run:
         return self

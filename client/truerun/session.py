@@ -190,6 +190,7 @@ log_evaluation = _of_current(Run.log_evaluation)
 alert = _of_current(Run.alert)
 define_metric = _of_current(Run.define_metric)
 finish = _of_current(Run.finish)
+watch = _of_current(Run.watch)
 
 
 def _started(record: RunRecord, values: Mapping[str, Any], settings: Settings, *, strict: bool) -> Run:

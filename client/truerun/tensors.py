@@ -1,7 +1,8 @@
 """Tensors without a stall: nothing in here reads a number of a device on the user's thread, or makes anybody wait.
 
 A scalar on a device is detached, gathered with the others of its device, and copied to pinned memory in the stream that
-computes it; an event tells the writer's thread when it has arrived. torch is never imported, only found.
+computes it; a flag that is copied after it tells the writer's thread that it has arrived. torch is never imported, only
+found.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Arriving:
     """Scalars on their way from their devices.
 
     Args:
-        copies: (places in the record, a tensor on the host of shape (n,), the event after its copy or None).
+        copies: (places in the record, a tensor on the host of shape (n,), the flag that is copied after it or None).
     """
 
     def __init__(self, copies: list[tuple[list[int], Any, Any]]) -> None:
@@ -47,7 +48,7 @@ class Arriving:
 
     def is_ready(self) -> bool:
         if not self._is_ready:
-            self._is_ready = all(event is None or event.query() for _, _, event in self._copies)
+            self._is_ready = all(flag is None or flag.item() == 1 for _, _, flag in self._copies)
         return self._is_ready
 
     def values(self) -> Mapping[int, float]:
@@ -111,7 +112,7 @@ def _scalar(tensor: Any) -> Any:
     try:
         if getattr(tensor, "is_meta", False) or getattr(tensor, "is_sparse", False):
             return None
-        if math.prod(tensor.shape) != 1 or _is_complex(tensor) or _is_wrapped(tensor):
+        if math.prod(tensor.shape) != 1 or _is_complex(tensor) or is_wrapped(tensor):
             return None
         return tensor.detach().reshape(())
     except Exception:  # noqa: BLE001 - whatever a foreign object does, it is no reason to disturb the training
@@ -123,7 +124,7 @@ def _is_complex(tensor: Any) -> bool:
     return bool(is_complex()) if callable(is_complex) else False
 
 
-def _is_wrapped(tensor: Any) -> bool:
+def is_wrapped(tensor: Any) -> bool:
     """Tensors of functorch and distributed ones, which cannot be copied without more ado."""
     torch = sys.modules.get("torch")
     functorch = getattr(getattr(torch, "_C", None), "_functorch", None)
@@ -137,19 +138,48 @@ def _copied(scalars: list[tuple[int, Any]]) -> tuple[list[int], Any, Any]:
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(tensors[0], torch.Tensor):
         return places, _Stacked(tensors), None
-    # float64 holds every number of the others but the largest 64-bit integers; where a device lacks it, float32.
-    wide = torch.float32 if tensors[0].device.type == "mps" else torch.float64
-    stacked = torch.stack([tensor.to(wide) for tensor in tensors])
-    if stacked.device.type != "cuda":
-        # Its own memory already: what the training changes in place afterwards does not reach it.
-        return places, stacked, None
-    if torch.cuda.is_current_stream_capturing():
-        raise RuntimeError("a graph is being captured")
-    host = torch.empty(stacked.shape, dtype=wide, pin_memory=True)
-    host.copy_(stacked, non_blocking=True)
-    event = torch.cuda.Event()
-    event.record(torch.cuda.current_stream(stacked.device))
-    return places, host, event
+    device = tensors[0].device
+    refuse_capture(device)
+    # A new tensor: what the training changes in place afterwards does not reach it.
+    return places, *to_host(torch.stack([tensor.to(widest(device)) for tensor in tensors]))
+
+
+def widest(device: Any) -> Any:
+    """float64, which holds every number of the others but the largest 64-bit integers; float32 where it is lacking."""
+    torch = sys.modules["torch"]
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def to_host(numbers: Any) -> tuple[Any, Any]:
+    """Begin to copy a tensor of ours, shape (n,), that nobody else changes, to the host.
+
+    Returns:
+        What the numbers are read from, and a flag of shape (1,) that becomes 1 once they are there; without a flag
+        they are there whenever the device answers.
+    """
+    if numbers.device.type != "cuda":
+        return numbers, None
+    torch = sys.modules["torch"]
+    count = numbers.shape[0]
+    pinned = torch.empty(count + 1, dtype=numbers.dtype, pin_memory=True)
+    host, flag = pinned[:count], pinned[count:]
+    flag.zero_()
+    host.copy_(numbers, non_blocking=True)
+    # The stream keeps the order, so this copy ends last. An event would tell the same, but whoever asks for one while
+    # another thread captures a CUDA graph breaks the capture.
+    flag.copy_(numbers.new_ones(1), non_blocking=True)
+    return host, flag
+
+
+def refuse_capture(device: Any) -> None:
+    """Nothing is copied into a CUDA graph that is being captured: it would be repeated, not done.
+
+    Raises:
+        RuntimeError: The current stream is being captured.
+    """
+    torch = sys.modules["torch"]
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("a CUDA graph is being captured")
 
 
 class _Stacked:
