@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from truerun.guard import GroupGuard
     from truerun.manners import NotDelivered, TruerunError
     from truerun.meter import Meter
+    from truerun.preemption import on_preempt
     from truerun.runs import Run
     from truerun.session import (
         alert,
@@ -54,6 +55,7 @@ __all__ = [
     "log",
     "log_evaluation",
     "log_groups",
+    "on_preempt",
     "run",
     "summary",
     "watch",
@@ -69,6 +71,7 @@ _HOMES = {
     "define_metric": "session",
     "finish": "session",
     "watch": "session",
+    "on_preempt": "preemption",
     "GroupGuard": "guard",
     "Run": "runs",
     "Meter": "meter",

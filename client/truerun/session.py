@@ -173,6 +173,11 @@ def current_run() -> Run:
     return _process.current
 
 
+def live_runs() -> list[Run]:
+    """The runs of this process that record, and may still have something to send."""
+    return [run for run in _process.live if not run.is_muted]
+
+
 def _of_current(method: Callable[Concatenate[Run, P], R]) -> Callable[P, R]:
     """The method as a function on the current run."""
 
