@@ -1,6 +1,8 @@
 # Every target makes its own environment first; nothing but python3 (3.11 or newer), git and make is needed.
 
 PYTHON ?= python3
+# Has torch for the GPU at hand, which is not ours to install.
+GPU_PYTHON ?= $(PYTHON)
 # Relative on purpose: make cannot quote the spaces in the path of a clone.
 BIN := .venv/bin
 BOOTSTRAP := $(PYTHON) scripts/bootstrap.py
@@ -9,7 +11,7 @@ COMPILE = "$$($(BOOTSTRAP) uv)" pip compile --quiet --universal --python-version
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-full try-image check fix bench calibrate lock env env-runtime env-train
+.PHONY: help demo up test test-full test-gpu try-image check fix bench calibrate lock env env-runtime env-train
 
 help:  ## show this list
 	@echo "usage: make TARGET"
@@ -32,6 +34,9 @@ test-full: env  ## the long runs: 10,000 schedules, 500 kills (writes docs/fault
 	FAULTS_SCHEDULES=10000 FAULTS_FULL=1 $(BIN)/python -m pytest tests/client/test_state_machine.py tests/client/test_segments.py
 	FAULTS_KILLS=500 $(BIN)/python -m pytest tests/faults/test_storm.py
 	$(MAKE) try-image
+
+test-gpu:  ## the client on a CUDA device (GPU_PYTHON=python3 that has torch and pytest)
+	@exec $(GPU_PYTHON) -m pytest -c tests/gpu/pytest.ini tests/gpu $(ARGS)
 
 check: env  ## formatting, lint, types, import rules, schema against migrations
 	$(BIN)/ruff format --check .
