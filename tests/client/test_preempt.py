@@ -263,19 +263,39 @@ def test_a_forked_child_is_as_if_nobody_had_asked(home: Path, service: FakeServi
     code = """
 truerun.on_preempt(save, callback_timeout=0.05)
 run.log({"loss": 1})
-pid = os.fork()
-if pid == 0:
-    os.kill(os.getpid(), signal.SIGTERM)
-    os._exit(1)
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+for handler in (None, lambda *_: os._exit(5)):
+    pid = os.fork()
+    if pid == 0:
+        if handler:
+            signal.signal(signal.SIGTERM, handler)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+        os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 time.sleep(0.5)  # ten times what the parent would wait, took it the child's signal for its own
 print(run._is_finished)
 """
     done = script(home, service.url, BEGIN + SAVE + code)
 
-    assert (done.out.splitlines(), done.err) == (["-15", "False"], "")
+    assert (done.out.splitlines(), done.err) == (["-15", "5", "False"], "")
     assert ends(service) == ["finished"]
     assert not (home / "saved").exists()
+
+
+def test_a_run_that_begins_after_the_signal_is_none_of_its_business(home: Path, service: FakeService) -> None:
+    code = """
+signal.signal(signal.SIGTERM, lambda *_: None)
+truerun.on_preempt(save, callback_timeout=0.2)
+os.kill(os.getpid(), signal.SIGTERM)
+second = truerun.init("burgers", run_key="second")
+time.sleep(0.8)  # four times what a main thread that is stuck would be given
+print(second._is_finished)
+second.finish()
+"""
+    done = script(home, service.url, BEGIN + SAVE + code)
+
+    assert (done.code, done.out, done.err) == (0, "False\n", "")
+    assert ends(service) == ["preempted", "finished"]
 
 
 def test_a_later_call_replaces_the_callback(home: Path, service: FakeService) -> None:
@@ -337,4 +357,18 @@ def test_another_thread_than_the_main_one_is_told_so(caplog: pytest.LogCaptureFi
     thread.join()
 
     assert signal.getsignal(signal.SIGTERM) is before
-    assert ["main thread" in record.getMessage() for record in caplog.records] == [True]
+    assert ["works in the main thread" in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.usefixtures("unasked")
+def test_a_handler_from_outside_of_python_is_left_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGUSR2)
+    monkeypatch.setattr(signal, "getsignal", lambda _number: None)
+
+    truerun.on_preempt(signals="SIGUSR2")
+    monkeypatch.undo()
+
+    assert signal.getsignal(signal.SIGUSR2) == before
+    assert ["outside of Python" in record.getMessage() for record in caplog.records] == [True]
