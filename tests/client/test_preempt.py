@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ while True:
 """
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def none_left() -> Iterator[None]:
+    """Trainings that a failing test leaves behind would go on for ever."""
+    yield
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 def the_stream(service: FakeService) -> Stream:
     (stream,) = service.streams.values()
     return stream
@@ -53,6 +68,7 @@ def ends(service: FakeService) -> list[str]:
 def ready(home: Path, service: FakeService, code: str, **more: str) -> subprocess.Popen[str]:
     """A training that has come to say that it is ready."""
     process = started(home, service.url, BEGIN + SAVE + code, **more)
+    _started.append(process)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n", process.communicate()
     return process
