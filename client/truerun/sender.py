@@ -16,7 +16,7 @@ from truerun.patience import Patience, jitter
 from truerun.pending import Pending
 from truerun.recorder import Recorder
 from truerun.spool import Spool
-from truerun.transport import REQUEST_SECONDS
+from truerun.transport import REQUEST_SECONDS, hush
 from truerun.verdict import Verdict, verdict_from
 
 # Changes of the configuration that come in a row are told together.
@@ -100,6 +100,7 @@ class Sender:
         return self.drained.is_set()
 
     def _work(self) -> None:
+        hush()
         try:
             self._prepare()
         except Exception as error:  # noqa: BLE001 - not knowing the machine is no reason not to send

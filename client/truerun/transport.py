@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
+import threading
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -16,6 +18,24 @@ from truerun.places import is_loopback
 LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
+_WRITTEN_AT_ONCE_BYTES = 64 * 1024
+
+
+# What tells each request that is made; a training that shows its log has no use for ours.
+_CHATTY = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy")
+_this_thread = threading.local()
+
+
+def hush() -> None:
+    """Keep what the HTTP library logs of this thread's requests out of the training's log."""
+    _this_thread.is_hushed = True
+    for name in _CHATTY:
+        # Once, however often it is added; other threads' requests are told as before.
+        logging.getLogger(name).addFilter(_is_not_ours)
+
+
+def _is_not_ours(_record: logging.LogRecord) -> bool:
+    return not getattr(_this_thread, "is_hushed", False)
 
 
 class Transport:
@@ -34,9 +54,10 @@ class Transport:
         self._token = token
         self._client: Any = None
         self._trouble: str | None = None
+        self._deadline = 0.0
         try:
             import certifi
-            import httpcore  # noqa: F401 - httpx imports it when it is first used
+            import httpcore
             import httpx
 
             # Imports what reads a package's files.
@@ -45,6 +66,7 @@ class Transport:
             self._trouble = f"httpx cannot be imported: {error}"
         else:
             self._httpx = httpx
+            self._too_late = httpcore.ReadTimeout, httpcore.WriteTimeout
             # Names of hosts are looked up by it.
             codecs.lookup("idna")
 
@@ -60,7 +82,7 @@ class Transport:
         token: str | None = None,
         seconds: float = REQUEST_SECONDS,
     ) -> Answer:
-        """Make one request below `/api/v1`, within `seconds` for the whole of it, connecting included."""
+        """Make one request below `/api/v1`, within `seconds` for all of it but the look-up of the service's name."""
         if self._trouble is not None:
             return Answer(trouble=self._trouble)
         httpx = self._httpx
@@ -72,7 +94,7 @@ class Transport:
             headers["content-type"] = content_type
         if encoding is not None:
             headers["content-encoding"] = encoding
-        deadline = time.monotonic() + seconds
+        self._deadline = time.monotonic() + seconds
         try:
             with self._opened().stream(
                 method,
@@ -81,15 +103,13 @@ class Transport:
                 headers=headers,
                 params=dict(query) if query else None,
                 timeout=httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)),
+                extensions={"trace": self._watch},
             ) as response:
                 content = bytearray()
-                # A timeout of httpx runs anew with every byte that trickles in; this one does not.
                 for chunk in response.iter_bytes():
                     content += chunk
                     if len(content) > LARGEST_ANSWER_BYTES:
                         return Answer(trouble=f"{self.url} answered more than {LARGEST_ANSWER_BYTES} bytes")
-                    if time.monotonic() > deadline:
-                        return Answer(trouble=f"{self.url} took longer than {seconds:g} s to answer")
                 return _answer(response.status_code, response.headers.get("retry-after"), bytes(content))
         except httpx.TimeoutException:
             return Answer(trouble=f"{self.url} did not answer within {seconds:g} s")
@@ -101,6 +121,34 @@ class Transport:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def _watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Bound what a new connection reads and writes by our deadline.
+
+        A timeout of httpx runs anew with every byte, so that an answer which trickles in would never end.
+        """
+        if not event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            return
+        connection = info["return_value"]
+        read, write = connection.read, connection.write
+        too_late_to_read, too_late_to_write = self._too_late
+
+        def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+            content: bytes = read(max_bytes, self._left(timeout, too_late_to_read))
+            return content
+
+        def write_in_time(buffer: bytes, timeout: float | None = None) -> None:
+            for start in range(0, len(buffer), _WRITTEN_AT_ONCE_BYTES):
+                part = buffer[start : start + _WRITTEN_AT_ONCE_BYTES]
+                write(part, self._left(timeout, too_late_to_write))
+
+        connection.read, connection.write = read_in_time, write_in_time
+
+    def _left(self, timeout: float | None, too_late: type[Exception]) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise too_late("the deadline of the request has passed")
+        return left if timeout is None else min(left, timeout)
 
     def _opened(self) -> Any:
         if self._client is None:

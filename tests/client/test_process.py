@@ -264,6 +264,29 @@ def test_our_threads_import_nothing(home: Path, service: FakeService) -> None:
     assert (done.code, done.out) == (0, "open\n[]\n"), done.err
 
 
+def test_a_training_that_shows_its_log_does_not_see_our_requests_in_it(
+    home: Path, service: FakeService
+) -> None:
+    code = """
+    import logging, os
+    logging.basicConfig(level=logging.DEBUG)
+    import httpx, truerun
+    run = truerun.init("burgers", run_key="unet-64")
+    run.log({"loss": 1.0})
+    run.finish()
+    logging.warning("its own")
+    httpx.get(os.environ["TRUERUN_URL"] + "/own")
+    """
+
+    done = script(home, service.url, code)
+
+    own, *requests = done.err.splitlines()
+    assert own == "WARNING:root:its own"
+    assert any("/own" in line for line in requests)
+    assert not any("/api/v1" in line for line in requests)
+    assert service.statuses == ["finished"]
+
+
 def test_a_fork_does_not_keep_the_parents_lock(home: Path, service: FakeService, spool: Path) -> None:
     service.always["evaluation"] = problem(503, "down")
     code = BEGIN + textwrap.dedent(
