@@ -11,12 +11,12 @@ COMPILE = "$$($(BOOTSTRAP) uv)" pip compile --quiet --universal --python-version
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-full test-gpu try-image check fix bench calibrate lock env env-runtime env-train
+.PHONY: help demo up test test-full test-integrations test-gpu try-image check fix bench calibrate lock env env-runtime env-train env-torch
 
 help:  ## show this list
 	@echo "usage: make TARGET"
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
-		printf '  %-10s %s\n' "$$name" "$$text"; done
+		printf '  %-17s %s\n' "$$name" "$$text"; done
 
 demo: env-runtime $(if $(TRAINS),env-train)  ## start everything and walk through a real regression; Ctrl-C stops it (TRAIN=1: train one live)
 	@exec $(BIN)/python -m app.cli demo $(ARGS) $(if $(TRAINS),.venv-train/bin/python -m examples.burgers)
@@ -26,6 +26,9 @@ up: env-runtime  ## start the service on this machine; Ctrl-C stops it
 
 test: env  ## run the tests (ARGS="-k champion" to choose)
 	@exec $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-integrations: env-torch  ## run the client beside a real torch: tensors, DataLoader, gloo, torchrun
+	@exec .venv-torch/bin/python -m pytest tests/integrations tests/client/test_torch.py $(ARGS)
 
 try-image: env  ## run the Dockerfile's steps in a bare Debian, then the image (root, debootstrap)
 	@exec $(BIN)/python -m tests.containers.try_image $(ARGS)
@@ -68,3 +71,6 @@ env-runtime:
 # torch, for the training only; an environment that cannot be made stops `make demo TRAIN=1` before anything starts.
 env-train:
 	@$(PYTHON) scripts/train_environment.py
+
+env-torch:
+	@$(BOOTSTRAP) torch

@@ -2,11 +2,13 @@
 
 Usage:
     python3 scripts/bootstrap.py runtime|dev    make or refresh .venv (`dev` adds what tests and checks need)
+    python3 scripts/bootstrap.py torch          make or refresh .venv-torch: the same as `dev`, and torch for processors
     python3 scripts/bootstrap.py uv             print the path of the pinned uv, after fetching it if needed
 
 Only the standard library is used, and neither pip nor the venv module is needed: Debian's python3 has neither. The
 package index is the one that uv or pip are configured for on this machine (UV_DEFAULT_INDEX, UV_INDEX_URL,
-PIP_INDEX_URL, pip.conf), else PyPI; every download is checked against a hash that is kept in this repository.
+PIP_INDEX_URL, pip.conf), else PyPI; every download but that of torch, which has several builds, is checked against a hash
+that is kept in this repository.
 """
 
 from __future__ import annotations
@@ -33,9 +35,15 @@ import zipfile
 OLDEST_PYTHON = (3, 11)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOOLS = os.path.join(ROOT, ".tools")
-ENVIRONMENT = os.path.join(ROOT, ".venv")
-STAMP = os.path.join(ENVIRONMENT, "truerun-environment")
-LOCKS = {"runtime": "requirements/server.txt", "dev": "requirements/dev.txt"}
+ENVIRONMENTS = {"runtime": ".venv", "dev": ".venv", "torch": ".venv-torch"}
+LOCKS = {
+    "runtime": "requirements/server.txt",
+    "dev": "requirements/dev.txt",
+    "torch": "requirements/dev.txt",
+}
+TORCH = "requirements/torch.txt"
+# Where torch lies without the parts for graphics cards, which are twenty times as large.
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 PACKAGES = (".", "client")
 
 SYSTEM_PIP_FILES = ("/etc/xdg/pip/pip.conf", "/etc/pip.conf")
@@ -68,7 +76,7 @@ class Unavailable(Exception):
 
 def main() -> int:
     wanted = sys.argv[1] if len(sys.argv) == 2 else ""
-    if wanted not in ("runtime", "dev", "uv"):
+    if wanted not in (*LOCKS, "uv"):
         print(__doc__, file=sys.stderr)
         return 2
     if sys.version_info < OLDEST_PYTHON:
@@ -112,36 +120,42 @@ def restart_with_newer_python() -> int:
 
 
 def make_environment(wanted: str) -> None:
-    """Bring .venv up to date with the lock; nothing happens when it already is.
+    """Bring an environment up to date with its lock; nothing happens when it already is.
 
     An environment that once got the development tools keeps them: they are a superset of the runtime's packages, and
     `make up` between two `make test` would otherwise remove them and bring them back.
     """
-    present, digest = read_stamp()
+    present, digest = read_stamp(wanted)
     if present == "dev":
         wanted = "dev"
     if present in (wanted, "dev") and digest == inputs_digest(wanted):
         return
-    print("bootstrap: making .venv (%s) …" % wanted, file=sys.stderr)
+    print("bootstrap: making %s (%s) …" % (ENVIRONMENTS[wanted], wanted), file=sys.stderr)
     with contextlib.suppress(FileNotFoundError):
-        os.remove(STAMP)
+        os.remove(stamp_of(wanted))
     try:
         uv = pinned_uv()
     except Unavailable as error:
         install_with_pip(wanted, str(error))
     else:
         install_with_uv(uv, wanted)
-    with open(STAMP, "w") as stamp:
+    if wanted == "torch":
+        install_torch()
+    with open(stamp_of(wanted), "w") as stamp:
         stamp.write("%s %s\n" % (wanted, inputs_digest(wanted)))
 
 
-def read_stamp() -> tuple[str, str]:
+def stamp_of(wanted: str) -> str:
+    return os.path.join(ROOT, ENVIRONMENTS[wanted], "truerun-environment")
+
+
+def read_stamp(wanted: str) -> tuple[str, str]:
     """What the environment was made as and from; two empty strings when it is missing, half made or broken."""
     # A link to an interpreter that has since been removed does not exist in this sense.
-    if not os.path.exists(environment_python()):
+    if not os.path.exists(environment_python(wanted)):
         return "", ""
     try:
-        with open(STAMP) as stamp:
+        with open(stamp_of(wanted)) as stamp:
             present, digest = stamp.read().split()
     except (FileNotFoundError, ValueError):
         return "", ""
@@ -151,7 +165,8 @@ def read_stamp() -> tuple[str, str]:
 def inputs_digest(wanted: str) -> str:
     """Digest of everything that the environment depends on, its own place and interpreter included."""
     digest = hashlib.sha256()
-    for name in (LOCKS[wanted], "pyproject.toml", "client/pyproject.toml", "scripts/bootstrap.py"):
+    extra = (TORCH,) if wanted == "torch" else ()
+    for name in (LOCKS[wanted], *extra, "pyproject.toml", "client/pyproject.toml", "scripts/bootstrap.py"):
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read() + b"\0")
     # Scripts in an environment hold its absolute path, so a clone that was moved needs a new one.
@@ -159,17 +174,17 @@ def inputs_digest(wanted: str) -> str:
     return digest.hexdigest()
 
 
-def environment_python() -> str:
-    return os.path.join(ENVIRONMENT, "bin", "python")
+def environment_python(wanted: str) -> str:
+    return os.path.join(ROOT, ENVIRONMENTS[wanted], "bin", "python")
 
 
 def install_with_uv(uv: str, wanted: str) -> None:
     environ = index_environment()
-    run(
-        [uv, "venv", "--quiet", "--clear", "--no-python-downloads", "--python", sys.executable, ENVIRONMENT],
-        environ,
-    )
-    python = ["--quiet", "--python", environment_python()]
+    # What finds torch is pip, which needs to be there.
+    seeded = ["--seed"] if wanted == "torch" else []
+    make = [uv, "venv", "--quiet", "--clear", *seeded, "--no-python-downloads", "--python", sys.executable]
+    run([*make, ENVIRONMENTS[wanted]], environ)
+    python = ["--quiet", "--python", environment_python(wanted)]
     # The tests start many processes. Where Python may not write its caches, as in many containers, each of them would
     # compile the same files again.
     compiled = ["--compile-bytecode"] if wanted == "dev" and os.environ.get("PYTHONDONTWRITEBYTECODE") else []
@@ -183,16 +198,30 @@ def install_with_pip(wanted: str, reason: str) -> None:
     """The way round for machines that uv is not made for or not reachable from, but that have pip and venv."""
     print("bootstrap: %s; trying venv and pip instead" % reason, file=sys.stderr)
     try:
-        run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], os.environ)
+        run([sys.executable, "-m", "venv", "--clear", ENVIRONMENTS[wanted]], os.environ)
     except subprocess.CalledProcessError:
         raise Unavailable(
             "%s, and this Python has no working venv and pip either (on Debian: apt install python3-venv)"
             % reason
         ) from None
-    pip = [environment_python(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = pip_install(wanted)
     run([*pip, "--require-hashes", "--requirement", LOCKS[wanted]], os.environ)
     local = [argument for package in PACKAGES for argument in ("--editable", package)]
     run([*pip, "--no-deps", "--no-build-isolation", "--no-index", *local], os.environ)
+
+
+def pip_install(wanted: str) -> list[str]:
+    return [environment_python(wanted), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+
+
+def install_torch() -> None:
+    """The smaller build where its index can be reached, else what the configured index has under that version."""
+    # Of one version pip takes the one with a local part (2.13.0+cpu); an index that is away it passes over.
+    patience = ["--retries", "1", "--timeout", "60"]
+    run(
+        [*pip_install("torch"), *patience, "--extra-index-url", TORCH_INDEX, "--requirement", TORCH],
+        os.environ,
+    )
 
 
 def run(command: list[str], environ: os._Environ[str] | dict[str, str]) -> None:

@@ -78,7 +78,7 @@ def flattened(
     """Nested mappings as `outer/inner`; names that cannot be are counted."""
     for key, value in values.items():
         name = f"{prefix}{key}" if isinstance(key, str | int) else ""
-        if isinstance(value, Mapping) and depth < _DEEPEST:
+        if _is_mapping(value) and depth < _DEEPEST:
             yield from flattened(value, dropped, f"{name}/", depth + 1)
         elif not name or len(name) > LONGEST_NAME or not name.isprintable():
             dropped["bad_name"] = dropped.get("bad_name", 0) + 1
@@ -86,11 +86,18 @@ def flattened(
             yield name, value
 
 
+def _is_mapping(value: Any) -> bool:
+    try:
+        return isinstance(value, Mapping)
+    except Exception:  # noqa: BLE001 - an object may refuse to tell even its class
+        return False
+
+
 def _number_of(value: Any) -> float | None:
     """Of a foreign number or an array without dimensions; None for tensors and for what is no number."""
-    if not isinstance(value, numbers.Real) or isinstance(value, tensors.foreign()):
-        return None if tensors.is_tensor(value) else tensors.array_scalar(value)
     try:
+        if not isinstance(value, numbers.Real) or isinstance(value, tensors.foreign()):
+            return None if tensors.is_tensor(value) else tensors.array_scalar(value)
         return float(value)
     except Exception:  # noqa: BLE001 - a foreign number may do anything
         return None

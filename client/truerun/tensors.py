@@ -22,7 +22,10 @@ def foreign() -> tuple[type, ...]:
 
 def is_tensor(value: Any) -> bool:
     """Whether it is a torch tensor, or behaves as one: it can be detached and lives on a device."""
-    return hasattr(value, "detach") and hasattr(value, "device")
+    try:
+        return hasattr(value, "detach") and hasattr(value, "device")
+    except Exception:  # noqa: BLE001 - to be asked for anything can be an error of its own
+        return False
 
 
 def array_scalar(value: Any) -> float | None:
@@ -103,7 +106,12 @@ def take(waiting: Mapping[int, Any]) -> tuple[Arriving | None, list[int]]:
         try:
             copies.append(_copied(scalars))
         except Exception:  # noqa: BLE001 - a device's trouble is the training's own, it only loses this number
-            refused.extend(place for place, _ in scalars)
+            # Perhaps it is one of them that cannot be copied.
+            for alone in scalars:
+                try:
+                    copies.append(_copied([alone]))
+                except Exception:  # noqa: BLE001 - as above
+                    refused.append(alone[0])
     return (Arriving(copies) if copies else None), refused
 
 

@@ -85,12 +85,18 @@ class _Raises:
         raise RuntimeError("no")
 
 
+class _RefusesEverything:
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("no")
+
+
 def test_what_is_no_number_is_dropped_and_counted_and_the_rest_arrives(service: FakeService) -> None:
     run = a_run(service.url)
     cyclic: dict[str, Any] = {"deep": 1.0}
     cyclic["self"] = cyclic
 
     run.log({"a": 1.0, "text": "x", "none": None, "list": [1], "raises": _Raises(), "": 2.0, "x\n": 3.0})
+    run.log({"d": 1.0, "refuses": _RefusesEverything()}, step=1)
     run.log({"big": 10**400, "b": True, "c": cyclic})
     run.log({"a": 2.0}, step="seven")  # type: ignore[arg-type]
     run.log("nothing")  # type: ignore[arg-type]
@@ -99,10 +105,11 @@ def test_what_is_no_number_is_dropped_and_counted_and_the_rest_arrives(service: 
 
     stream = the_stream(service)
     assert stream.values("a") == [(0, 1.0)]
-    assert stream.values("b") == [(1, 1.0)]
+    assert stream.values("b") == [(2, 1.0)]
+    assert stream.values("d") == [(1, 1.0)]
     assert not stream.values("big")
     last = [request.body for request in service.requests if request.path.endswith("/records")][-1]
-    assert last["dropped"]["not_a_number"] >= 6
+    assert last["dropped"]["not_a_number"] >= 7
     assert last["dropped"]["bad_name"] == 2
 
 
