@@ -7,8 +7,8 @@ Usage:
 
 Only the standard library is used, and neither pip nor the venv module is needed: Debian's python3 has neither. The
 package index is the one that uv or pip are configured for on this machine (UV_DEFAULT_INDEX, UV_INDEX_URL,
-PIP_INDEX_URL, pip.conf), else PyPI; every download but that of torch, which has several builds, is checked against a hash
-that is kept in this repository.
+PIP_INDEX_URL, pip.conf), else PyPI. Every download is checked against a hash that is kept in this repository, but for
+torch, which has several builds.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from truerun import wire
 from truerun.answers import EVALUATION, HANDSHAKE, Answer, Fate, fate
+from truerun.peers import Peers
 from truerun.record import RunRecord
 from truerun.transport import REQUEST_SECONDS, Transport
 
@@ -23,11 +24,17 @@ class Courier:
         self._transport = transport
         self._run_token: str | None = None
         self._introduced_version: int | None = None
+        self._peers = Peers(record) if record.is_peer else None
 
     @property
     def is_introduced(self) -> bool:
         """Whether the service knows the run as it is now."""
         return self.run_id is not None and self._introduced_version == self.record.version
+
+    @property
+    def is_early(self) -> bool:
+        """Whether all that is missing is the process that opens the run, which may take it some time."""
+        return self._peers is not None and self._peers.is_early
 
     def introduce(self, *, seconds: float = REQUEST_SECONDS) -> tuple[Fate, Answer]:
         """Make the run known, or known anew after a change; the same attempt however often it is sent."""
@@ -39,6 +46,11 @@ class Courier:
             "PUT", path, body=wire.encode(record.handshake()), token=self._run_token, seconds=seconds
         )
         result = fate(answer, HANDSHAKE)
+        if self._peers is not None:
+            trouble = self._peers.trouble(self._transport, answer, seconds=seconds)
+            if trouble is not None:
+                return Fate.RETRY, trouble
+            version = record.version
         if result is Fate.ACCEPTED and answer.document is not None:
             self.run_id = str(answer.document["run_id"])
             token = answer.document.get("run_token")

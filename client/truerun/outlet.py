@@ -133,7 +133,6 @@ class Delivery:
         manners: Manners,
         describe: Callable[[], Mapping[str, Any]],
         leftovers: Generator[None, None, None],
-        rank: int = 0,
     ) -> None:
         self.record = record
         self.spool = spool
@@ -143,7 +142,7 @@ class Delivery:
         self._kept: tuple[int, str | None] | None = None
         self._posted: list[Pending] = []
         self._prune_at = 64
-        self.recorder: Recorder | None = self._new_recorder(rank)
+        self.recorder: Recorder | None = self._new_recorder()
         self._sender = Sender(
             spool=spool,
             courier=Courier(transport, record) if transport is not None else None,
@@ -222,17 +221,12 @@ class Delivery:
         if self.recorder is not None:
             self.recorder.abandon()
 
-    def _new_recorder(self, rank: int) -> Recorder:
+    def _new_recorder(self) -> Recorder:
         stream_id = uuid4()
         directory = None if self.spool is None else self.spool.stream_directory(stream_id)
-        record = self.record
         return Recorder(
             Store(directory, stream_id, self._manners.complain),
-            facts={
-                "attempt_id": record.attempt_id if record.role == "train" else record.attached_attempt,
-                "role": record.role,
-                "rank": rank,
-            },
+            facts=self.record.stream_facts,
             manners=self._manners,
             # The sender is made after this.
             on_news=lambda: self._sender.hint(),  # noqa: PLW0108

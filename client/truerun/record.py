@@ -35,6 +35,9 @@ class RunRecord:
         surroundings: Those of them that the sender's thread finds out: git_commit and environment.
         version: Another one after each change, so that the sender knows when to introduce the run anew.
         attached_attempt: For attach: the attempt that the evaluations belong to, if it is not the newest one.
+        rank: Of the process in its job.
+        is_peer: Whether it is a further rank of the job that trains the run, so that it belongs to that job's attempt
+            and may come before there is one.
         status: How the run ended (finished, failed), once it did and the service is still to be told.
     """
 
@@ -50,7 +53,19 @@ class RunRecord:
     attached_attempt: str | None = None
     status: str | None = None
     rank: int = 0
+    is_peer: bool = False
+    stream_facts: dict[str, Any] = field(init=False, repr=False)
     _versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1), repr=False)
+
+    def __post_init__(self) -> None:
+        # What every batch says of its stream; the same object for good, whatever is found out later.
+        self.stream_facts = {"role": self.role, "rank": self.rank}
+        self.stream_facts["attempt_id"] = self.attempt_id if self.role == "train" else self.attached_attempt
+
+    def belong_to(self, attempt_id: str) -> None:
+        """Note the attempt that this process is a part of."""
+        self.attached_attempt = self.stream_facts["attempt_id"] = attempt_id
+        self.version = next(self._versions)
 
     def change(self, **details: Any) -> None:
         """Replace details, as a whole: another thread never sees half a change."""

@@ -200,6 +200,8 @@ class Sender:
         if result is Fate.ACCEPTED:
             self._introduced_at = time.monotonic()
             self._patience.recover()
+        elif courier.is_early:
+            self._patience.back_off(answer)
         elif result is Fate.RETRY:
             self._back_off(answer)
         else:

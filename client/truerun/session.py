@@ -20,7 +20,7 @@ from truerun.ids import new_id
 from truerun.manners import Manners
 from truerun.outlet import Delivery
 from truerun.places import spool_root
-from truerun.ranks import rank, world_size
+from truerun.ranks import knows_no_others, rank, world_size
 from truerun.record import RunRecord
 from truerun.resumption import key_of_job
 from truerun.runs import EXIT_SECONDS, Run, muted_run, status_at_exit
@@ -73,6 +73,7 @@ def init(
     role: Literal["train", "attach"] = "train",
     resume: Literal["auto"] | None = None,
     resume_step: int | None = None,
+    ranks: Literal["all"] | None = None,
     mode: Literal["online", "offline", "off"] | None = None,
     strict: bool = False,
     url: str | None = None,
@@ -92,6 +93,8 @@ def init(
             script's path, so that a job that is started again goes on as the next attempt of its run.
         resume_step: The step that a further attempt goes on from; what earlier ones logged from there on is a branch
             that was left.
+        ranks: `all` gives every process of a distributed job a stream of its own in the one run, told apart by its
+            rank; without it only rank 0 records. All of them have to know the run key: by `run_key`, or by `resume`.
         role: `attach` adds evaluations to a run that another process trains, and nothing else.
         mode: online, offline (record for `truerun sync`) or off (do nothing); by default TRUERUN_MODE, else
             online if an address is known.
@@ -99,7 +102,7 @@ def init(
         url, token: By default TRUERUN_URL and TRUERUN_TOKEN, else the server running on this machine.
 
     Raises:
-        TypeError: An argument is of the wrong type, or attach lacks its run_key.
+        TypeError: An argument is of the wrong type, attach lacks its run_key, or the ranks lack a common one.
         ValueError: An argument has a value that can never work, such as a space in the project's key.
     """
     values = config_values(config)
@@ -121,10 +124,20 @@ def init(
         raise TypeError(f"tags must be a list of strings, not {tags!r}")
     if resume not in (None, "auto"):
         raise ValueError(f"resume can be 'auto', not {resume!r}")
+    if ranks not in (None, "all"):
+        raise ValueError(f"ranks can be 'all', not {ranks!r}")
     if resume == "auto" and run_key is None:
         run_key = key_of_job()
     if run_key is None and role == "train" and os.environ.get(PROJECT_VARIABLE) == project:
         run_key, attempt_id = _surrounding(attempt_id)
+    if ranks == "all" and run_key is None and not knows_no_others():
+        raise TypeError(
+            "ranks='all' needs a run key that every rank knows: give run_key, or resume='auto' in a job whose "
+            "scheduler names it (with torchrun: --rdzv-id)"
+        )
+    is_peer = ranks == "all" and role == "train" and rank() != 0
+    if is_peer:
+        role = "attach"
     given_attempt = None if attempt_id is None else str(UUID(str(attempt_id)))
     if seed is None and isinstance(values.get("seed"), int) and not isinstance(values.get("seed"), bool):
         seed = values["seed"]
@@ -137,6 +150,8 @@ def init(
         role=role,
         url=settings.url,
         mode=settings.mode,
+        rank=rank() if ranks == "all" else 0,
+        is_peer=is_peer,
         details={
             "name": as_line(name),
             "config": as_json(values),
@@ -201,7 +216,7 @@ watch = _of_current(Run.watch)
 def _started(record: RunRecord, values: Mapping[str, Any], settings: Settings, *, strict: bool) -> Run:
     if settings.mode == "off":
         return muted_run(record, values, "mode is off", strict=strict)
-    if rank() != 0:
+    if rank() != record.rank:
         return muted_run(record, values, f"rank {rank()} is silent, rank 0 writes", strict=strict)
     manners = Manners(strict=strict)
     for complaint in settings.complaints:
@@ -226,9 +241,9 @@ def _started(record: RunRecord, values: Mapping[str, Any], settings: Settings, *
         spool=spool,
         transport=transport,
         manners=manners,
-        describe=_describer(),
+        # The run is described by whoever opens it.
+        describe=dict if record.is_peer else _describer(),
         leftovers=leftovers,
-        rank=record.rank,
     )
     run = Run(record, values, outlet, manners)
     try:

@@ -20,7 +20,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home directory, and an environment that says nothing of any service or job."""
     for name in ("URL", "TOKEN", "MODE", "PROJECT"):
         monkeypatch.delenv(f"TRUERUN_{name}", raising=False)
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "WORLD_SIZE", "SLURM_NTASKS", "NO_COLOR"):
+    for name in (
+        "RANK",
+        "SLURM_PROCID",
+        "LOCAL_RANK",
+        "WORLD_SIZE",
+        "SLURM_NTASKS",
+        "TORCHELASTIC_RESTART_COUNT",
+        "NO_COLOR",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
