@@ -21,6 +21,8 @@ from truerun.points import Keys, Other, Point
 from truerun.segments import Record, Store
 
 MOST_QUEUED = 10_000
+# 8 MiB: a number and the reference to it take 32 bytes.
+MOST_QUEUED_NUMBERS = 2**18
 GATHER_SECONDS = 0.05
 LATE_SECONDS = 60.0
 SEND_EVERY_SECONDS = 1.0
@@ -84,6 +86,8 @@ class Recorder:
         self._is_busy = False
         self._aside: deque[Callable[[int], Point | Other | LatePoint]] = deque()
         self._next = 0
+        # Of the queue; two counters, since each is changed by one thread alone.
+        self._numbers_put = self._numbers_taken = 0
         self._overflow: tuple[int, int] | None = None
         self._wake = threading.Event()
         self._hurry = threading.Event()
@@ -157,13 +161,16 @@ class Recorder:
         idx = self._next
         # First the number, then the record: whatever interrupts us leaves a gap, never two records of one number.
         self._next = idx + 1
-        if len(self._queue) >= MOST_QUEUED and not is_urgent:
+        queued_numbers = self._numbers_put - self._numbers_taken
+        if (len(self._queue) >= MOST_QUEUED or queued_numbers >= MOST_QUEUED_NUMBERS) and not is_urgent:
             first = idx if self._overflow is None else self._overflow[0]
             self._overflow = (first, idx + 1)
             return
         if self._overflow is not None:
             self._flush_overflow()
         record = numbered(idx)
+        if not isinstance(record, Other):
+            self._numbers_put += len(record.numbers)
         self._queue.append(record)
         if self._journal is not None and not isinstance(record, LatePoint):
             # What it cannot take the spool cannot either, and says so.
@@ -277,9 +284,9 @@ class Recorder:
                 if time.time() - taken.time < LATE_SECONDS:
                     break
                 self.dropped["never_ready"] += 1
-                self._queue.popleft()
+                self._take_first()
                 continue
-            self._queue.popleft()
+            self._take_first()
             record = self._known(taken) if isinstance(taken, LatePoint) else taken
             if record is not None:
                 found.append(record)
@@ -292,6 +299,11 @@ class Recorder:
             if not had_more:
                 self._on_news()
         return not self._queue
+
+    def _take_first(self) -> None:
+        taken = self._queue.popleft()
+        if not isinstance(taken, Other):
+            self._numbers_taken += len(taken.numbers)
 
     def _known(self, record: LatePoint) -> Point | None:
         try:
