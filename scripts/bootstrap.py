@@ -216,12 +216,21 @@ def pip_install(wanted: str) -> list[str]:
 
 def install_torch() -> None:
     """The smaller build where its index can be reached, else what the configured index has under that version."""
-    # Of one version pip takes the one with a local part (2.13.0+cpu); an index that is away it passes over.
-    patience = ["--retries", "1", "--timeout", "60"]
-    run(
-        [*pip_install("torch"), *patience, "--extra-index-url", TORCH_INDEX, "--requirement", TORCH],
-        os.environ,
-    )
+    with open(os.path.join(ROOT, TORCH)) as file:
+        version = file.read().strip()
+    small = [
+        *pip_install("torch"),
+        "--no-deps",
+        "--retries",
+        "1",
+        "--extra-index-url",
+        TORCH_INDEX,
+        version + "+cpu",
+    ]
+    if subprocess.run(small, check=False, cwd=ROOT, capture_output=True).returncode:
+        print("bootstrap: no build without CUDA was found; trying the index's own", file=sys.stderr)
+    # With the smaller build in place this only brings what it depends on.
+    run([*pip_install("torch"), "--requirement", TORCH], os.environ)
 
 
 def run(command: list[str], environ: os._Environ[str] | dict[str, str]) -> None:
