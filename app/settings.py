@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.domain.sinks import WANDB_CLOUD, base_urls, url_problem
+
 
 def _libpq_address(url: str) -> str:
     """Accept the address as hosts hand it out; every part of the service speaks to Postgres through psycopg."""
@@ -22,6 +24,16 @@ def _host_and_port(address: str) -> str:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError("must be host:port, such as 127.0.0.1:8751")
     return address
+
+
+def _base_urls(text: str) -> str:
+    urls = base_urls(text)
+    if not urls:
+        raise ValueError("needs at least one address")
+    for url in urls:
+        if problem := url_problem(url):
+            raise ValueError(f"{url!r} {problem}")
+    return ",".join(urls)
 
 
 def _absolute(path: Path) -> Path:
@@ -106,6 +118,10 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         default="127.0.0.1",
         description="Addresses or networks, by commas, of the proxies whose X-Forwarded-For is believed.",
+    )
+    wandb_base_urls: Annotated[str, AfterValidator(_base_urls)] = Field(
+        default=WANDB_CLOUD,
+        description="Addresses, by commas, of the W&B servers that a sink may name: they are given the API key.",
     )
     worker_metrics: Annotated[str, AfterValidator(_host_and_port)] | None = Field(
         default=None,

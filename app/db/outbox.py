@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -58,7 +59,7 @@ class ClaimedMessage:
     """A message that this worker holds until its lease runs out.
 
     Args:
-        kind: Of the sink it is for.
+        kind, settings: Of the sink it is for, as they were when it was claimed.
         attempts: How many times it has been claimed, this time included.
     """
 
@@ -72,13 +73,24 @@ class ClaimedMessage:
     created_at: datetime
     attempts: int
     lease_id: UUID
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
+
+# Topics whose messages carry no content: who delivers one has delivered all that were owed before it read the state.
+COALESCED = frozenset({Topic.LEADERBOARD_CHANGED})
 
 _owed = outbox_message.c.delivered_at.is_(None) & outbox_message.c.buried_at.is_(None)
 
 
-def write(session: Session, *, project_id: UUID, messages: Sequence[NewMessage], now: datetime) -> None:
-    """Owe the messages, in their order, to every sink of the project that is enabled."""
+def write(
+    session: Session,
+    *,
+    project_id: UUID,
+    messages: Sequence[NewMessage],
+    now: datetime,
+    only_sink: str | None = None,
+) -> None:
+    """Owe the messages, in their order, to every sink of the project that is enabled, or only to that one of them."""
     if not messages:
         return
     rows = (
@@ -111,17 +123,28 @@ def write(session: Session, *, project_id: UUID, messages: Sequence[NewMessage],
         .where(sink.c.project_id == project_id, sink.c.enabled)
         .order_by(rows.c.ordinal, sink.c.name)
     )
+    if only_sink is not None:
+        owed = owed.where(sink.c.name == only_sink)
     columns = ["project_id", "sink", "topic", "order_key", "payload", "created_at", "available_at"]
     session.execute(insert(outbox_message).from_select(columns, owed))
 
 
 def claim(
-    session: Session, *, kinds: Sequence[str], lease_id: UUID, lease: timedelta, limit: int
+    session: Session,
+    *,
+    kinds: Sequence[str],
+    lease_id: UUID,
+    lease: timedelta,
+    limit: int,
+    but_not_for: Collection[tuple[UUID, str]] = (),
 ) -> list[ClaimedMessage]:
     """Take messages that are due, oldest first, for this worker alone until the lease runs out.
 
     Only the first message that is owed of each (project, sink, order key): the next one has to wait until that
-    is delivered or buried. Disabled sinks and kinds that this worker does not know are left alone.
+    is delivered or buried. Disabled and paused sinks, and kinds that this worker does not know, are left alone.
+
+    Args:
+        but_not_for: (project, name) of sinks that have enough to do.
     """
     earlier = outbox_message.alias("earlier")
     waits = exists().where(
@@ -134,7 +157,7 @@ def claim(
     )
     is_free = outbox_message.c.lease_until.is_(None) | (outbox_message.c.lease_until <= func.now())
     due = (
-        select(outbox_message.c.project_id, outbox_message.c.id, sink.c.kind)
+        select(outbox_message.c.project_id, outbox_message.c.id, sink.c.kind, sink.c.settings)
         .join(
             sink, (sink.c.project_id == outbox_message.c.project_id) & (sink.c.name == outbox_message.c.sink)
         )
@@ -144,7 +167,9 @@ def claim(
             is_free,
             sink.c.enabled,
             sink.c.kind.in_(sorted(kinds)),
+            sink.c.paused_until.is_(None) | (sink.c.paused_until <= func.now()),
             ~waits,
+            *_none_of(but_not_for),
         )
         .order_by(outbox_message.c.available_at, outbox_message.c.id)
         .limit(limit)
@@ -166,15 +191,76 @@ def claim(
             outbox_message.c.created_at,
             outbox_message.c.attempts,
             outbox_message.c.lease_id,
+            due.c.settings,
         )
     )
     messages = [ClaimedMessage(**row) for row in session.execute(claimed).mappings()]
     return sorted(messages, key=lambda message: message.id)
 
 
-def mark_delivered(session: Session, message: ClaimedMessage) -> bool:
-    """Whether it was still ours to mark; False when the lease ran out and another worker took it."""
-    return _settle(session, message, delivered_at=func.now())
+def owed_like(session: Session, message: ClaimedMessage) -> list[int]:
+    """Ids of the other messages that are settled when this one is delivered, in their order.
+
+    Ask before the state that is delivered is read: whoever wrote one of these has committed what it is about.
+    """
+    if message.topic not in COALESCED:
+        return []
+    query = select(outbox_message.c.id).where(
+        outbox_message.c.project_id == message.project_id,
+        outbox_message.c.sink == message.sink,
+        outbox_message.c.order_key == message.order_key,
+        outbox_message.c.topic == message.topic,
+        outbox_message.c.id != message.id,
+        _owed,
+    )
+    return list(session.execute(query.order_by(outbox_message.c.id)).scalars())
+
+
+def renew(session: Session, messages: Sequence[ClaimedMessage], *, lease: timedelta) -> int:
+    """Hold them for the lease from now on; how many are still ours."""
+    kept = session.execute(
+        update(outbox_message)
+        .where(
+            tuple_(outbox_message.c.project_id, outbox_message.c.id, outbox_message.c.lease_id).in_(
+                [(message.project_id, message.id, message.lease_id) for message in messages]
+            ),
+            _owed,
+        )
+        .values(lease_until=func.now() + lease)
+        .returning(outbox_message.c.id)
+    )
+    return len(kept.all())
+
+
+def mark_delivered(
+    session: Session, message: ClaimedMessage, *, also: Sequence[int] = (), receipt: str | None = None
+) -> bool:
+    """Whether it was still ours to mark; False when the lease ran out and another worker took it.
+
+    Args:
+        also: What was owed like it (`owed_like`) and is settled with it, unless another worker holds it.
+        receipt: What the receiver answered, for people.
+    """
+    if not _settle(session, message, delivered_at=func.now(), receipt=receipt):
+        return False
+    if also:
+        others = (
+            select(outbox_message.c.id)
+            .where(
+                outbox_message.c.project_id == message.project_id,
+                outbox_message.c.id.in_(also),
+                outbox_message.c.lease_id.is_(None),
+                _owed,
+            )
+            .order_by(outbox_message.c.id)
+            .with_for_update()
+        )
+        session.execute(
+            update(outbox_message)
+            .where(outbox_message.c.project_id == message.project_id, outbox_message.c.id.in_(others))
+            .values(delivered_at=func.now(), receipt=receipt)
+        )
+    return True
 
 
 def postpone(session: Session, message: ClaimedMessage, *, delay: timedelta, error: str) -> bool:
@@ -187,9 +273,27 @@ def bury(session: Session, message: ClaimedMessage, *, error: str) -> bool:
     return _settle(session, message, buried_at=func.now(), last_error=error)
 
 
+def pause(session: Session, message: ClaimedMessage, *, delay: timedelta, reason: str) -> bool:
+    """Leave the message's sink alone for so long; the message itself counts as not tried."""
+    if not _settle(session, message, attempts=outbox_message.c.attempts - 1, last_error=reason):
+        return False
+    session.execute(
+        update(sink)
+        .where(sink.c.project_id == message.project_id, sink.c.name == message.sink)
+        .values(paused_until=func.now() + delay, paused_because=reason)
+    )
+    return True
+
+
 def release(session: Session, message: ClaimedMessage) -> bool:
     """Give back what was claimed and never tried."""
     return _settle(session, message, attempts=outbox_message.c.attempts - 1)
+
+
+def _none_of(sinks: Collection[tuple[UUID, str]]) -> list[ColumnElement[bool]]:
+    if not sinks:
+        return []
+    return [tuple_(outbox_message.c.project_id, outbox_message.c.sink).not_in(sorted(sinks))]
 
 
 def _settle(session: Session, message: ClaimedMessage, **values: Any) -> bool:

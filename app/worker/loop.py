@@ -14,11 +14,12 @@ import structlog
 from app.db import Session, SessionFactory, outbox
 from app.db.outbox import ClaimedMessage
 from app.services.rejudge import rejudge_batch
-from app.worker.backoff import delay_before_retry, is_given_up
+from app.worker.backoff import delay_before_retry
 from app.worker.compacting import Compactor
 from app.worker.metrics import WorkerMetrics
+from app.worker.settling import Claimed, Settlement, Settler, said, with_their_like
 from app.worker.silence import Listener
-from app.worker.sinks import Sink
+from app.worker.sinks import Paused, Sink
 from app.worker.tidying import Tidier
 
 _log = structlog.get_logger("truerun.worker")
@@ -30,13 +31,14 @@ class Pace:
 
     Args:
         poll_seconds: How long it rests when nothing is owed.
-        lease: How long a claimed message is ours; after half of it, what was not tried is given back.
+        lease: How long a claimed message is ours; after half of it, what was not tried is given back. When a worker
+            vanishes, so long does nobody deliver what it held.
         claimed_at_once, rejudged_at_once: So few that a step is short.
         tidied_every: How often to look for what has outlived its project's retention.
     """
 
     poll_seconds: float = 0.5
-    lease: timedelta = timedelta(seconds=60)
+    lease: timedelta = timedelta(seconds=20)
     claimed_at_once: int = 20
     rejudged_at_once: int = 10
     tidied_every: timedelta = timedelta(minutes=5)
@@ -44,7 +46,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Worker:
-    """Delivers what is owed and judges again what is stale, one short step at a time.
+    """Delivers what is owed to sinks that take no time, and judges again what is stale, one short step at a time.
 
     No transaction is open while a sink is at work. What the worker knows about a delivery and could not write down,
     because the database was away, it keeps in `_settlement` and writes down first when the database is back; if the
@@ -59,10 +61,13 @@ class Worker:
     tidier: Tidier = field(init=False)
     listener: Listener = field(init=False)
     compactor: Compactor = field(init=False)
-    _claimed: deque[ClaimedMessage] = field(default_factory=deque)
+    _settler: Settler = field(init=False)
+    _claimed: deque[Claimed] = field(default_factory=deque)
     _claimed_until: float = 0.0
     _in_hand: ClaimedMessage | None = None
-    _settlement: Callable[[Session], bool] | None = None
+    _settlement: Settlement | None = None
+    _is_upkeeps_turn: bool = False
+    _has_delivered: bool = False
     _failures: int = 0
 
     def __post_init__(self) -> None:
@@ -71,6 +76,7 @@ class Worker:
         self.listener = Listener(sessions=self.sessions)
         self.compactor = Compactor(sessions=self.sessions)
         self.tidier = Tidier(sessions=self.sessions, every=every, at_first=every / 10)
+        self._settler = Settler(metrics=self.metrics, random=self.random)
 
     def run(self, is_stopped: Callable[[], bool], rest: Callable[[float], object]) -> None:
         """Step until stopped; then give back what was claimed and not tried.
@@ -89,17 +95,18 @@ class Worker:
         """Do one thing; how many seconds to rest after it."""
         if self._settlement is not None:
             return self._settle()
-        if not self._claimed:
-            # In turns, so that neither many deliveries nor many stale verdicts keep the other waiting; and deliveries
-            # first, so that they go on even if judging fails every time.
+        # In turns, so that neither many deliveries nor many stale verdicts keep the other waiting, and neither stops
+        # when the other fails every time. What is claimed is delivered at once: a long judging would use up the lease.
+        if not self._claimed and not self._is_upkeeps_turn:
+            self._is_upkeeps_turn = True
             self._claim()
-            judged = self._upkeep()
-            marked = self.listener.step() or (not judged and self.compactor.step())
-            tidied = not judged and self.tidier.step()
-            if not self._claimed:
-                return 0.0 if judged or marked or tidied else self.pace.poll_seconds
-        self._deliver(self._claimed.popleft())
-        return 0.0
+        if self._claimed:
+            self._has_delivered = True
+            self._deliver(self._claimed.popleft())
+            return 0.0
+        has_delivered, self._has_delivered = self._has_delivered, False
+        self._is_upkeeps_turn = False
+        return 0.0 if self._upkeep() or has_delivered else self.pace.poll_seconds
 
     def _guarded(self, step: Callable[[], float]) -> float:
         try:
@@ -113,12 +120,14 @@ class Worker:
     def _survive(self, error: Exception) -> float:
         message, self._in_hand = self._in_hand, None
         if message is not None:
-            self._settlement = self._failed(message, error)
+            self._settlement = self._settler.failed(message, error)
+            if isinstance(error, Paused):
+                self._settlement = _all_of(self._settlement, *self._spared(message))
             return 0.0
         self._failures += 1
         self.metrics.stumbled.inc()
         pause = delay_before_retry(self._failures, jitter=self.random()).total_seconds()
-        _log.warning("worker_step_failed", error=_said(error), failures=self._failures, pause_seconds=pause)
+        _log.warning("worker_step_failed", error=said(error), failures=self._failures, pause_seconds=pause)
         return min(pause, 10.0)
 
     def _settle(self) -> float:
@@ -130,7 +139,13 @@ class Worker:
         self._settlement = None
         return 0.0
 
-    def _upkeep(self) -> int:
+    def _upkeep(self) -> bool:
+        """Whether there may be more to do at once."""
+        judged = self._judge_again()
+        marked = self.listener.step() or (not judged and self.compactor.step())
+        return (not judged and self.tidier.step()) or marked or bool(judged)
+
+    def _judge_again(self) -> int:
         """How many verdicts were given again."""
         with self.sessions.begin() as session:
             judged = rejudge_batch(session, now=datetime.now(UTC), limit=self.pace.rejudged_at_once)
@@ -149,68 +164,41 @@ class Worker:
                 lease=self.pace.lease,
                 limit=self.pace.claimed_at_once,
             )
-        self._claimed.extend(messages)
+            claimed = with_their_like(session, messages)
+        self._claimed.extend(claimed)
 
-    def _deliver(self, message: ClaimedMessage) -> None:
+    def _deliver(self, claimed: Claimed) -> None:
+        message = claimed.message
         if time.monotonic() > self._claimed_until:
             # The ones before took long; whoever claims this now has a whole lease for it.
-            self._settlement = _given_back(message)
-        elif is_given_up(message.attempts - 1):
-            # It was claimed so often and nobody ever said what became of it: it takes its worker down with it.
-            self._settlement = self._buried(message, "no worker survived delivering it")
+            self._settlement = self._settler.given_back(message)
         else:
+            self._settlement = self._settler.exhausted(message)
+        if self._settlement is None:
             self._in_hand = message
-            self.sinks[message.kind].deliver(message)
+            delivery = self.sinks[message.kind].deliver(message)
             self._in_hand = None
-            self.metrics.delivered.labels(message.kind).inc()
-            self._settlement = _delivered(message)
+            self._settlement = self._settler.delivered(claimed, delivery)
         self._settle()
+
+    def _spared(self, paused: ClaimedMessage) -> list[Settlement]:
+        """Give back what else was claimed for a sink that is paused."""
+        where = (paused.project_id, paused.sink)
+        same = [each for each in self._claimed if (each.message.project_id, each.message.sink) == where]
+        self._claimed = deque(each for each in self._claimed if each not in same)
+        return [self._settler.given_back(each.message) for each in same]
 
     def _leave(self) -> float:
         self._settle()
         while self._claimed:
-            self._settlement = _given_back(self._claimed.popleft())
+            self._settlement = self._settler.given_back(self._claimed.popleft().message)
             self._settle()
         return 0.0
 
-    def _failed(self, message: ClaimedMessage, error: Exception) -> Callable[[Session], bool]:
-        """Try again later, or bury what has failed often enough."""
-        said = _said(error)
-        self.metrics.failed.labels(message.kind).inc()
-        if is_given_up(message.attempts):
-            return self._buried(message, said)
-        delay = delay_before_retry(message.attempts, jitter=self.random())
-        _log.warning(
-            "delivery_failed", **_named(message), error=said, retry_in_seconds=round(delay.total_seconds(), 1)
-        )
-        return lambda session: outbox.postpone(session, message, delay=delay, error=said)
 
-    def _buried(self, message: ClaimedMessage, error: str) -> Callable[[Session], bool]:
-        self.metrics.buried.labels(message.kind).inc()
-        _log.error("message_buried", **_named(message), error=error)
-        return lambda session: outbox.bury(session, message, error=error)
+def _all_of(*settlements: Settlement) -> Settlement:
+    def settle_all(session: Session) -> bool:
+        were_ours = [settle(session) for settle in settlements]
+        return all(were_ours)
 
-
-def _delivered(message: ClaimedMessage) -> Callable[[Session], bool]:
-    return lambda session: outbox.mark_delivered(session, message)
-
-
-def _given_back(message: ClaimedMessage) -> Callable[[Session], bool]:
-    return lambda session: outbox.release(session, message)
-
-
-def _named(message: ClaimedMessage) -> dict[str, object]:
-    return {
-        "project": str(message.project_id),
-        "message": message.id,
-        "sink": message.sink,
-        "topic": message.topic,
-        "tries": message.attempts,
-    }
-
-
-def _said(error: Exception) -> str:
-    """What is kept of an error: its kind and its first line, without parameters of statements, as Postgres takes it."""
-    lines = str(error).replace("\0", "").strip().splitlines()
-    said = f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
-    return said.encode(errors="replace").decode()
+    return settle_all

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 from app.db import outbox, session_factory
 from app.db.outbox import ClaimedMessage, NewMessage, Topic
+from app.db.tables import outbox_message, sink
 from app.worker.loop import Pace, Worker
 from tests.services.world import NOW, World
 
@@ -41,11 +44,30 @@ class FakeSink:
         return [message.payload["text"] for message in self.taken]
 
 
-def owe(world: World, project: UUID, *texts: str, key: str = "run:1") -> None:
+def a_sink(world: World, project: UUID, name: str, *, kind: str | None = None, **settings: object) -> None:
+    """One more sink of the project, enabled; its kind is its name unless said."""
+    with world.transaction() as session:
+        session.execute(
+            insert(sink).values(
+                project_id=project,
+                name=name,
+                kind=kind or name,
+                enabled=True,
+                settings=settings,
+                created_at=NOW,
+            )
+        )
+
+
+def owe(
+    world: World,
+    project: UUID,
+    *texts: str,
+    key: str = "run:1",
+    topic: Topic = Topic.EVALUATION_JUDGED,
+) -> None:
     """Owe one message for each text, in one transaction."""
-    messages = [
-        NewMessage(topic=Topic.EVALUATION_JUDGED, order_key=key, payload={"text": each}) for each in texts
-    ]
+    messages = [NewMessage(topic=topic, order_key=key, payload={"text": each}) for each in texts]
     world.run(lambda session: outbox.write(session, project_id=project, messages=messages, now=NOW))
 
 
@@ -59,6 +81,21 @@ def claim(
 
 def texts(messages: list[ClaimedMessage]) -> list[str]:
     return [message.payload["text"] for message in messages]
+
+
+def rows(world: World, name: str | None = None) -> list[Any]:
+    """Every message, or those of one sink, in their order."""
+    query = select(outbox_message).order_by(outbox_message.c.id)
+    with world.transaction() as session:
+        return list(session.execute(query if name is None else query.where(outbox_message.c.sink == name)))
+
+
+def until(holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
+    """Wait until it holds; what it promises in less, a busy machine may take longer for."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.02)
 
 
 def make_everything_due(world: World) -> None:

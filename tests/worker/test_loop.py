@@ -6,15 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from app.db import Session
 from app.db.projects import ProjectRow
-from app.db.tables import outbox_message
 from app.worker.loop import Worker
 from tests.services.claims import BETTER, GOOD, a_suite, bootstrapping, posted, row_of
 from tests.services.world import World, a_project, a_run, a_world
-from tests.worker.owed import FakeSink, a_worker, claim, make_everything_due, owe, work_until_idle
+from tests.worker.owed import FakeSink, a_worker, claim, make_everything_due, owe, rows, work_until_idle
 
 
 @pytest.fixture
@@ -26,11 +24,6 @@ def world(database_url: str) -> Iterator[World]:
 @pytest.fixture
 def project(world: World) -> ProjectRow:
     return a_project(world)
-
-
-def rows(world: World) -> list[Any]:
-    with world.transaction() as session:
-        return list(session.execute(select(outbox_message).order_by(outbox_message.c.id)))
 
 
 def test_what_is_owed_is_delivered_once_and_in_order(world: World, project: ProjectRow) -> None:

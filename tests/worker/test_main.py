@@ -37,7 +37,7 @@ class Sink:
         if message.payload["text"] == "hangs":
             time.sleep(600)
 
-run(sys.argv[1], sinks={"log": Sink()})
+run(sys.argv[1], sinks={"log": lambda sessions: Sink()})
 print("ended", flush=True)
 """
 
@@ -136,7 +136,9 @@ def test_a_restart_of_postgres_is_survived(
         with a_world(url) as world:
             project = a_project(world).id
             owe(world, project, "before")
-        thread = threading.Thread(target=run, args=(url,), kwargs={"stop": stop, "sinks": {"log": sink}})
+        thread = threading.Thread(
+            target=run, args=(url,), kwargs={"stop": stop, "sinks": {"log": lambda sessions: sink}}
+        )
         thread.start()
         until(lambda: sink.texts == ["before"])
     time.sleep(1.0)

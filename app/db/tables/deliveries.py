@@ -65,7 +65,14 @@ sink = Table(
     text_column("name"),
     text_column("kind"),
     Column("enabled", Boolean, nullable=False),
+    # Secrets only by the name of an environment variable.
+    json_column("settings", server_default=text("'{}'")),
+    # Its receiver refused the credential, or asked for patience: nothing is claimed for it until then.
+    at_column("paused_until", nullable=True),
+    text_column("paused_because", nullable=True),
     at_column("created_at"),
+    at_column("changed_at", nullable=True),
+    text_column("changed_by", nullable=True),
     PrimaryKeyConstraint("project_id", "name"),
     ForeignKeyConstraint(["project_id"], ["project.id"]),
 )
@@ -89,6 +96,8 @@ outbox_message = Table(
     at_column("delivered_at", nullable=True),
     at_column("buried_at", nullable=True),
     text_column("last_error", nullable=True),
+    # What the receiver answered that a person wants: the address of a W&B run.
+    text_column("receipt", nullable=True),
     PrimaryKeyConstraint("project_id", "id"),
     Index(
         "ix_outbox_message_owed",
@@ -110,5 +119,18 @@ outbox_message = Table(
         "delivered_at",
         "id",
         postgresql_where=text("delivered_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_outbox_message_delivered_by_sink",
+        "project_id",
+        "sink",
+        "delivered_at",
+        postgresql_where=text("delivered_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_outbox_message_buried",
+        "project_id",
+        "id",
+        postgresql_where=text("buried_at IS NOT NULL"),
     ),
 )

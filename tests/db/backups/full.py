@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from app.db import assessments
 from app.db.assessments import AssessmentRow
@@ -18,10 +18,12 @@ from app.db.tables import (
     metric_chunk,
     metric_series,
     metric_summary,
+    outbox_message,
     record_block,
     record_gap,
     record_reject,
     run_event,
+    sink,
     stream,
 )
 from app.domain.evaluations import Bound, Purpose, Value
@@ -154,13 +156,25 @@ def _train(world: World, project: UUID, run: UUID) -> None:
 
 
 def _owe_everything(world: World, project: UUID) -> None:
-    """Messages that are delivered, buried, claimed, put off and owed."""
+    """Messages that are delivered, buried, claimed, put off and owed, for a sink that has been paused."""
     work_until_idle(a_worker(world, FakeSink()))
     owe(world, project, AWKWARD, "claimed", key="run:claimed")
     claim(world)
     owe(world, project, "put off", key="run:off")
     work_until_idle(a_worker(world, FakeSink(fails=lambda message: True)), most=3)
     owe(world, project, "owed", key="run:owed")
+    with world.transaction() as session:
+        session.execute(
+            update(outbox_message).where(outbox_message.c.delivered_at.is_not(None)).values(receipt=AWKWARD)
+        )
+        session.execute(
+            update(sink)
+            .where(sink.c.project_id == project)
+            .values(
+                settings={AWKWARD: [1, None]}, paused_until=NOW, paused_because=AWKWARD, changed_at=NOW,
+                changed_by=AWKWARD,
+            )
+        )  # fmt: skip
 
 
 def row_digests(database_url: str) -> dict[str, tuple[int, str]]:
