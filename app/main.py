@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from app.api.metrics import RequestMetrics, StateGauges
 from app.api.rates import Rates
 from app.api.seats import Seats
 from app.db import Timeouts, drop_connections, make_engine, make_probe, session_factory
+from app.domain.sinks import base_urls
 from app.settings import Settings
 
 _log = structlog.get_logger("truerun.api")
@@ -78,6 +80,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.sessions = session_factory(engine)
     app.state.probe = session_factory(make_probe(settings.database_url, seconds=LOOK_SECONDS))
     app.state.durability_waived = settings.durability == "waived"
+    app.state.wandb_base_urls = base_urls(settings.wandb_base_urls)
+    # Sinks name variables of the environment; whether one is set may be told, its value never.
+    app.state.has_variable = lambda name: bool(os.environ.get(name))
     app.state.seats = seats
     app.state.listeners = Listeners()
     app.state.rates = rates

@@ -11,6 +11,7 @@ from app.api import (
     alerts,
     baselines,
     compare,
+    deliveries,
     evaluations,
     exchange,
     health,
@@ -22,6 +23,7 @@ from app.api import (
     records,
     retention,
     runs,
+    sinks,
     suites,
     tokens,
 )
@@ -63,6 +65,8 @@ def build(*, version: str, lifespan: Callable[[FastAPI], AbstractAsyncContextMan
         leaderboards,
         compare,
         alerts,
+        sinks,
+        deliveries,
         retention,
     ):
         app.include_router(module.router, prefix=_PREFIX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import asdict
 from typing import Annotated
 
 import structlog
@@ -19,6 +20,7 @@ from app.api.problems import Unauthenticated
 from app.api.router import a_router
 from app.db import Session, health
 from app.db.faults import DatabaseError
+from app.db.health import KindCounts
 from app.db.readiness import Readiness, readiness
 from app.domain.access import Role
 from app.services import tokens
@@ -37,6 +39,16 @@ class ConnectionsAnswer(Answer):
     waited_for: int
 
 
+class SinkKindAnswer(Answer):
+    """Of all sinks of the kind that are enabled; `paused`: how many of them take nothing for now."""
+
+    kind: str
+    owed: int
+    buried: int
+    paused: int
+    oldest_owed_seconds: float
+
+
 class ReadyAnswer(Answer):
     status: str
     problems: list[str]
@@ -44,6 +56,7 @@ class ReadyAnswer(Answer):
     schema_revision: str | None
     connections: ConnectionsAnswer
     outbox_oldest_owed_seconds: float | None
+    sinks: list[SinkKindAnswer]
 
 
 @router.get("/healthz")
@@ -56,13 +69,14 @@ async def is_alive() -> HealthAnswer:
 async def is_ready(request: Request, response: Response, now: Now) -> ReadyAnswer:
     """The database answers, has a schema that fits, takes writes, and keeps what was acknowledged; within 2 s."""
 
-    def examine(session: Session) -> tuple[Readiness, float | None]:
+    def examine(session: Session) -> tuple[Readiness, list[KindCounts]]:
         found = readiness(session, durability_waived=request.app.state.durability_waived)
-        return found, None if found.problems else health.oldest_owed_seconds(session, now=now)
+        # Without a schema that fits there is nothing to count, and a server that stands by may not be asked for it.
+        return found, [] if found.problems else health.counts_by_kind(session, now=now)
 
-    waits = None
+    sinks: list[KindCounts] = []
     try:
-        found, waits = await look(request.app, examine)
+        found, sinks = await look(request.app, examine)
     except TimeoutError:
         found = Readiness(problems=["the database does not answer in time; look at Postgres and its load"])
     except DatabaseError as error:
@@ -79,7 +93,8 @@ async def is_ready(request: Request, response: Response, now: Now) -> ReadyAnswe
         warnings=found.warnings,
         schema_revision=found.schema,
         connections=ConnectionsAnswer(most=seats.count, in_use=seats.taken, waited_for=seats.waiting),
-        outbox_oldest_owed_seconds=waits,
+        outbox_oldest_owed_seconds=max((each.oldest_owed_seconds for each in sinks), default=None),
+        sinks=[SinkKindAnswer(**asdict(each)) for each in sinks],
     )
 
 

@@ -51,6 +51,19 @@ class StateGauges:
             "truerun_outbox_oldest_owed_seconds", "Age of the oldest message not delivered: the worker's lag."
         )
         self._open_alerts = gauge("truerun_alerts_open", "Alerts not resolved.")
+        self._by_kind = {
+            part: Gauge(name, text, ("kind",), registry=registry)
+            for part, name, text in (
+                ("owed", "truerun_sink_owed", "Messages not yet delivered to sinks of the kind."),
+                ("buried", "truerun_sink_buried", "Messages to them that were given up."),
+                ("paused", "truerun_sink_paused", "Sinks of the kind that take nothing for now."),
+                (
+                    "oldest_owed_seconds",
+                    "truerun_sink_oldest_owed_seconds",
+                    "Age of the oldest of them: their lag.",
+                ),
+            )
+        }
         most = gauge("truerun_database_connections_most", "Connections that requests may use at once.")
         most.set(seats.count)
         in_use = gauge("truerun_database_connections_in_use", "Connections that requests use.")
@@ -65,9 +78,14 @@ class StateGauges:
             # What is not known is not zero.
             for gauge in (self._owed, self._retried, self._buried, self._oldest, self._open_alerts):
                 gauge.set(float("nan"))
+            for by_kind in self._by_kind.values():
+                by_kind.clear()
             return
         self._owed.set(counts.owed)
         self._retried.set(counts.retried)
         self._buried.set(counts.buried)
         self._oldest.set(counts.oldest_owed_seconds)
         self._open_alerts.set(counts.open_alerts)
+        for each in counts.kinds:
+            for part, by_kind in self._by_kind.items():
+                by_kind.labels(each.kind).set(getattr(each, part))

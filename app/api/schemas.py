@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.numbers import Count, Name, Number, Reason, Whole
 from app.domain.retention import LONGEST_DAYS, Retention
+from app.domain.sinks import SinkKind
 from app.services.posted import MAX_VALUES
+from app.services.sinks import MAX_SINKS
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
 Text = Annotated[str, Field(max_length=10_000)]
@@ -230,3 +232,42 @@ class RetentionBody(_Body):
         Days, Field(description="Points and events of ended runs, since they were last heard of.")
     ] = None
     resolved_alerts_days: Annotated[Days, Field(description="Alerts, since they were resolved.")] = None
+
+
+class SinkBody(_Body):
+    name: Key
+    kind: SinkKind
+    enabled: Annotated[bool, Field(strict=True)] = True
+    settings: Annotated[
+        Document, Field(description="By kind; secrets only by the name of an environment variable.")
+    ] = {}
+
+
+class SinksBody(_Body):
+    """All the sinks of the project: one that is not named is removed."""
+
+    model_config = _example(
+        {
+            "sinks": [
+                {"name": "log", "kind": "log"},
+                {
+                    "name": "wandb",
+                    "kind": "wandb",
+                    "settings": {"entity": "team-a", "project": "heights", "key_env": "WANDB_API_KEY"},
+                },
+                {
+                    "name": "chat",
+                    "kind": "apprise",
+                    "settings": {"url_env": "TRUERUN_SECRET_CHAT", "routes": [{"levels": ["error"]}]},
+                },
+            ]
+        }
+    )
+
+    sinks: Annotated[list[SinkBody], Field(max_length=MAX_SINKS)]
+
+
+class DiscardBody(_Body):
+    model_config = _example({"reason": "the receiver is gone for good"})
+
+    reason: Reason

@@ -42,6 +42,11 @@ class Action(StrEnum):
     BASELINE_ROLLBACK = "baseline.rollback"
     VALIDITY_CHANGE = "validity.change"
     ALERT_CHANGE = "alert.change"
+    SINK_READ = "sink.read"
+    SINK_CHANGE = "sink.change"
+    # Of one message: the server's own plumbing, which maintainers see and admins mend.
+    DELIVERY_RETRY = "delivery.retry"
+    DELIVERY_DISCARD = "delivery.discard"
     RETENTION_CHANGE = "retention.change"
     # What the worker does by those rules; nobody asks for it over the API.
     RETENTION_PURGE = "retention.purge"
@@ -71,6 +76,8 @@ _MAINTAINS = {
     Action.BASELINE_OVERRIDE,
     Action.BASELINE_ROLLBACK,
     Action.VALIDITY_CHANGE,
+    Action.SINK_READ,
+    Action.SINK_CHANGE,
     Action.RETENTION_CHANGE,
     Action.IMPORT,
 }

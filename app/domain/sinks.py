@@ -23,6 +23,8 @@ MAX_ROUTES = 50
 MAX_NAMES = 100
 _WEEK_MINUTES = 7 * 24 * 60
 
+# Where each kind names its secret.
+_SECRETS = {"wandb": "key_env", "apprise": "url_env", "webhook": "secret_env"}
 _SECRET_ENV = re.compile(r"TRUERUN_SECRET_[A-Z0-9_]{1,100}")
 # Without user:password@, which would be a secret in the settings.
 _URL = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[!-~]*)?")
@@ -175,15 +177,11 @@ def settings_to_document(settings: SinkSettings) -> dict[str, Any]:
     return document
 
 
-def secret_env(settings: SinkSettings) -> str | None:
-    """Name of the environment variable that the sink cannot work without; None where it needs none."""
-    if isinstance(settings, WandbSettings):
-        return settings.key_env if settings.mode is WandbMode.ONLINE else None
-    if isinstance(settings, AppriseSettings):
-        return settings.url_env
-    if isinstance(settings, WebhookSettings):
-        return settings.secret_env
-    return None
+def secret_env(kind: str, document: Mapping[str, Any]) -> str | None:
+    """Name of the environment variable that a sink with these stored settings needs; None where it needs none."""
+    if kind == SinkKind.WANDB and document.get("mode") != WandbMode.ONLINE:
+        return None
+    return document.get(_SECRETS.get(kind, ""))
 
 
 def base_urls(text: str) -> tuple[str, ...]:

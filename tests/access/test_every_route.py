@@ -93,6 +93,23 @@ ROUTES: dict[tuple[str, str], tuple[Action | str, dict[str, Any] | None, Any]] =
         None,
     ),
     ("GET", "/api/v1/projects/{project}/alerts"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/projects/{project}/sinks"): (Action.SINK_READ, None, None),
+    ("PUT", "/api/v1/projects/{project}/sinks"): (
+        Action.SINK_CHANGE,
+        None,
+        {"sinks": [{"name": "log", "kind": "log"}]},
+    ),
+    ("GET", "/api/v1/projects/{project}/deliveries"): (Action.SINK_READ, None, None),
+    ("POST", "/api/v1/projects/{project}/deliveries/{delivery_id}/retry"): (
+        Action.DELIVERY_RETRY,
+        None,
+        None,
+    ),
+    ("POST", "/api/v1/projects/{project}/deliveries/{delivery_id}/discard"): (
+        Action.DELIVERY_DISCARD,
+        None,
+        {"reason": "nobody wants it"},
+    ),
     ("GET", "/api/v1/projects/{project}/retention"): (Action.PROJECT_READ, None, None),
     ("PUT", "/api/v1/projects/{project}/retention"): (
         Action.RETENTION_CHANGE,
@@ -153,9 +170,11 @@ def make_entities(admin: Caller, project: str) -> Entities:
     token_id = admin.post("/tokens", {"project": project, "role": "viewer", "label": "spare"})["id"]
     alerts = admin.get(f"/projects/{project}/alerts")["items"]
     assert alerts, "the limit of this project must have opened an alert"
+    deliveries = admin.get(f"/projects/{project}/deliveries")["items"]
     return Entities(
         {
             "project": project,
+            "delivery_id": str(deliveries[0]["id"]),
             "run_key": "run-1",
             "second_run": "run-0",
             "run_id": run_id,

@@ -149,6 +149,7 @@ def test_hostile_values_in_every_field_of_every_write_route_are_a_4xx_or_kept_wh
         "alert_id": str(alert_id),
         "token_id": str(uuid4()),
         "stream_id": str(uuid4()),
+        "delivery_id": "1",
         "name": "default",
     }
     tried = 0
@@ -206,6 +207,7 @@ def test_every_write_route_refuses_what_cannot_be_stored_and_stores_nothing(
         "alert_id": str(uuid4()),
         "token_id": str(uuid4()),
         "stream_id": str(uuid4()),
+        "delivery_id": "1",
         "name": "default",
     }
     document = admin.get("/openapi.json")

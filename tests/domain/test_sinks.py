@@ -251,13 +251,16 @@ def test_one_route_that_fits_is_enough_and_none_at_all_want_everything() -> None
 
 
 def test_the_variable_that_a_sink_needs_is_known() -> None:
-    online = WandbSettings(project="p")
+    def needed(settings: SinkSettings, kind: SinkKind) -> str | None:
+        return secret_env(kind, settings_to_document(settings))
 
-    assert secret_env(LogSettings()) is None
-    assert secret_env(online) == "WANDB_API_KEY"
-    assert secret_env(WandbSettings(project="p", mode=WandbMode.OFFLINE)) is None
-    assert secret_env(AppriseSettings(url_env="TRUERUN_SECRET_A")) == "TRUERUN_SECRET_A"
-    assert secret_env(WebhookSettings(url="https://a", secret_env="TRUERUN_SECRET_B")) == "TRUERUN_SECRET_B"
+    offline = WandbSettings(project="p", mode=WandbMode.OFFLINE)
+    assert needed(LogSettings(), SinkKind.LOG) is None
+    assert needed(WandbSettings(project="p"), SinkKind.WANDB) == "WANDB_API_KEY"
+    assert needed(offline, SinkKind.WANDB) is None
+    assert needed(AppriseSettings(url_env="TRUERUN_SECRET_A"), SinkKind.APPRISE) == "TRUERUN_SECRET_A"
+    hook = WebhookSettings(url="https://a", secret_env="TRUERUN_SECRET_B")
+    assert needed(hook, SinkKind.WEBHOOK) == "TRUERUN_SECRET_B"
 
 
 def test_another_wandb_server_is_allowed_by_whoever_runs_this_one() -> None:

@@ -16,6 +16,7 @@ from truerun.cli import (
     leaderboard,
     policies,
     runs,
+    sinks,
     spooled,
     tokens,
 )
@@ -75,6 +76,7 @@ def _parser() -> Parser:
     _add_baselines(add)
     _add_alerts(add, family)
     _add_policies(add, family)
+    _add_sinks(add, family)
     _add_rest(add, family)
     return top
 
@@ -215,6 +217,29 @@ def _add_policies(add: _Add, family: Callable[..., Any]) -> None:
     begun.add_argument("--template", default="default")
     begun.add_argument("--output", "-o", default="truerun-policy.toml", metavar="FILE")
     begun.add_argument("--force", action="store_true")
+
+
+def _add_sinks(add: _Add, family: Callable[..., Any]) -> None:
+    verbs = family("sinks", "where verdicts go, and how each receiver is doing", call=sinks.list_sinks)
+    add("list", sinks.list_sinks, "list them", within=verbs)
+    put = add("put", sinks.put_sinks, "set all of them from a file, as --json prints them", within=verbs)
+    put.add_argument("file", metavar="FILE.json", help="'-' is stdin")
+    alone = {"call": sinks.list_deliveries, "state": None, "sink": None, "topic": None, "limit": 50}
+    owed = family("deliveries", "what is owed to sinks, has arrived or was given up", **alone)
+    listed = add("list", sinks.list_deliveries, "list them, newest first", within=owed)
+    listed.add_argument("--state", choices=("owed", "failing", "buried", "delivered"))
+    listed.add_argument("--sink", metavar="NAME")
+    listed.add_argument("--topic", metavar="TOPIC", help="evaluation.judged, leaderboard.changed, …")
+    _limit(listed)
+    for verb, about in (
+        ("retry", "try one again at once (admin)"),
+        ("discard", "never try it again (admin)"),
+    ):
+        parser = add(verb, sinks.change_delivery, about, within=owed)
+        parser.add_argument("delivery", type=_count, metavar="DELIVERY")
+        parser.set_defaults(verb=verb)
+        if verb == "discard":
+            parser.add_argument("--reason", required=True)
 
 
 def _add_rest(add: _Add, family: Callable[..., Any]) -> None:

@@ -283,6 +283,49 @@ def test_alerts_are_listed_acknowledged_muted_and_resolved(live: Live, heights: 
     assert live.say("alerts", "ack", "00000000-0000-7000-8000-000000000000").code == 64
 
 
+def test_sinks_are_listed_and_set_from_a_file(live: Live, heights: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "sinks.json"
+    before = live.say("sinks", "--json").document
+    hook = {
+        "name": "hook",
+        "kind": "webhook",
+        "settings": {"url": "https://hooks.example.org/a", "secret_env": "TRUERUN_SECRET_HOOK"},
+    }
+    file.write_text(json.dumps({"sinks": [*before["sinks"], hook]}))
+
+    put = live.say("sinks", "put", str(file))
+
+    assert (put.code, live.say("sinks", "list").code) == (0, 0)
+    golden("sinks.txt", re.sub(r"\d+ s ", "<lag> ", live.say("sinks").out))
+    assert "hook needs TRUERUN_SECRET_HOOK" in put.err
+    sinks = {sink["name"]: sink for sink in live.say("sinks", "--json").document["sinks"]}
+    assert (sinks["hook"]["owed"], sinks["hook"]["settings"]["routes"]) == (1, [])
+    file.write_text('{"sinks": [{"name": "log", "kind": "log", "setings": {}}]}')
+    refused = live.say("sinks", "put", str(file))
+    assert (refused.code, "setings" in refused.err) == (64, True)
+    assert live.say("sinks", "put", str(tmp_path / "none.json")).code == 64
+    file.write_text("[]")
+    assert live.say("sinks", "put", str(file)).code == 64
+
+
+def test_deliveries_are_listed_tried_again_and_discarded(live: Live, heights: dict[str, Any]) -> None:
+    owed = live.say("deliveries", "list", "--state", "owed", "--json").document["items"]
+    first, second = owed[-1]["id"], owed[-2]["id"]
+
+    tried = live.say("deliveries", "retry", str(first))
+    gone = live.say("deliveries", "discard", str(second), "--reason", "nobody wants it")
+
+    assert tried.out == f"delivery {first} to log is due at once\n"
+    assert gone.out == f"delivery {second} to log is discarded\n"
+    left = live.say("deliveries", "--json").document["items"]
+    assert {item["id"] for item in owed} - {item["id"] for item in left} == {second}
+    listed = live.say("deliveries", "list", "--topic", "evaluation.judged", "--limit", "1").out
+    assert re.search(r"evaluation\.judged +owed +0", listed)
+    assert "no delivery" in live.say("deliveries", "list", "--state", "buried").err
+    assert live.say("deliveries", "discard", str(first)).code == 64
+    assert live.say("deliveries", "retry", str(second)).code == 64
+
+
 def test_a_policy_is_shown_previewed_and_put(live: Live, heights: dict[str, Any], tmp_path: Path) -> None:
     shown = live.say("policy", "show")
     draft = tmp_path / "policy.toml"

@@ -1,0 +1,174 @@
+"""Where a project's verdicts go, who said so, and how each of the receivers is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from app.db import Session, audit, deliveries, outbox, projects
+from app.db import sinks as db
+from app.db.sinks import SinkRow, SinkState
+from app.domain.access import Action, Actor
+from app.domain.sinks import SinkKind, settings_from_document, settings_to_document
+from app.errors import InvalidInput, Problem
+from app.services.announcements import leaderboard_changed
+from app.services.documents import checked_key
+from app.services.projects import project_for
+
+MAX_SINKS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedSink:
+    """A sink as somebody wants it; settings as `domain.sinks` reads them."""
+
+    name: str
+    kind: SinkKind
+    enabled: bool
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSink:
+    row: SinkRow
+    state: SinkState
+
+
+def list_sinks(session: Session, actor: Actor, *, project_key: str) -> list[KnownSink]:
+    """By name."""
+    project = project_for(session, actor, key=project_key, action=Action.SINK_READ)
+    return _known(session, project.id)
+
+
+def put_sinks(
+    session: Session,
+    actor: Actor,
+    *,
+    project_key: str,
+    wanted: Sequence[WantedSink],
+    wandb_base_urls: Collection[str],
+    now: datetime,
+) -> list[KnownSink]:
+    """Put all the project's sinks in place of those of before; saying what holds already leaves no trace.
+
+    A sink that becomes enabled starts from now. A sink that is disabled, removed or becomes of another kind is owed
+    nothing any more. To a sink that is made, enabled or set otherwise, every leaderboard is owed once.
+
+    Args:
+        wandb_base_urls: The servers that may be given a W&B key.
+
+    Raises:
+        InvalidInput: Every problem of every sink, its field as a dotted path (`sinks.0.settings.project`).
+    """
+    project = project_for(session, actor, key=project_key, action=Action.SINK_CHANGE)
+    after = _checked(wanted, wandb_base_urls)
+    projects.lock(session, project.id)
+    before = {row.name: _wanted(row) for row in db.of_project(session, project.id)}
+    detail = {}
+    for name in sorted(before.keys() | after.keys()):
+        was, becomes = before.get(name), after.get(name)
+        if was != becomes:
+            moved = _change(session, project.id, was=was, becomes=becomes, now=now, by=actor.name)
+            detail[name] = {"before": _shown(was), "after": _shown(becomes), **moved}
+    if detail:
+        audit.write(
+            session,
+            project_id=project.id,
+            actor=actor.name,
+            action=Action.SINK_CHANGE,
+            subject="sinks",
+            detail=detail,
+            now=now,
+        )
+    return _known(session, project.id)
+
+
+def _change(
+    session: Session,
+    project_id: UUID,
+    *,
+    was: WantedSink | None,
+    becomes: WantedSink | None,
+    now: datetime,
+    by: str,
+) -> dict[str, int]:
+    """Make, change or remove one sink; how many messages were dropped and written for it."""
+    dropped = written = 0
+    is_replaced = was is not None and (becomes is None or becomes.kind is not was.kind)
+    stays_enabled = was is not None and was.enabled and becomes is not None and becomes.enabled
+    if was is not None and (is_replaced or not stays_enabled):
+        # Buried ones are kept for people, unless nobody could ever send them again.
+        dropped = deliveries.discard_undelivered(
+            session, project_id=project_id, sink=was.name, even_buried=is_replaced
+        )
+    if becomes is None:
+        if was is not None:
+            db.remove(session, project_id=project_id, name=was.name)
+        return {"dropped": dropped, "written": written}
+    db.store(
+        session,
+        project_id=project_id,
+        name=becomes.name,
+        kind=becomes.kind.value,
+        enabled=becomes.enabled,
+        settings=becomes.settings,
+        now=now,
+        by=by,
+    )
+    if becomes.enabled:
+        boards = [leaderboard_changed(suite, stage) for suite, stage in db.boards(session, project_id)]
+        outbox.write(session, project_id=project_id, messages=boards, now=now, only_sink=becomes.name)
+        written = len(boards)
+    return {"dropped": dropped, "written": written}
+
+
+def _checked(wanted: Sequence[WantedSink], wandb_base_urls: Collection[str]) -> dict[str, WantedSink]:
+    """By name, with every setting written out."""
+    if len(wanted) > MAX_SINKS:
+        raise InvalidInput(f"at most {MAX_SINKS} sinks, not {len(wanted)}", field="sinks")
+    problems: list[Problem] = []
+    checked: dict[str, WantedSink] = {}
+    for i, each in enumerate(wanted):
+        checked_key(each.name, field=f"sinks.{i}.name")
+        if each.name in checked:
+            problems.append(
+                Problem(field=f"sinks.{i}.name", message=f"two sinks are called {each.name!r}; rename one")
+            )
+        try:
+            settings = settings_from_document(each.kind, each.settings, wandb_base_urls=wandb_base_urls)
+        except InvalidInput as error:
+            problems += [
+                Problem(field=f"sinks.{i}.settings.{problem.field}", message=problem.message)
+                for problem in error.problems
+            ]
+            continue
+        checked[each.name] = WantedSink(
+            name=each.name, kind=each.kind, enabled=each.enabled, settings=settings_to_document(settings)
+        )
+    if problems:
+        first = problems[0]
+        raise InvalidInput(f"{first.field}: {first.message}", field=first.field, problems=problems)
+    return checked
+
+
+def _wanted(row: SinkRow) -> WantedSink:
+    return WantedSink(
+        name=row.name, kind=SinkKind(row.kind), enabled=row.enabled, settings=dict(row.settings)
+    )
+
+
+def _shown(sink: WantedSink | None) -> dict[str, Any] | None:
+    if sink is None:
+        return None
+    return {"kind": sink.kind.value, "enabled": sink.enabled, "settings": dict(sink.settings)}
+
+
+def _known(session: Session, project_id: UUID) -> list[KnownSink]:
+    states = db.states(session, project_id)
+    return [
+        KnownSink(row=row, state=states.get(row.name, SinkState()))
+        for row in db.of_project(session, project_id)
+    ]
