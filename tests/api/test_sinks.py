@@ -59,7 +59,9 @@ def test_a_sink_that_is_enabled_is_told_every_board_once_and_then_what_changes(
     admin: Caller, world: World, posted: str
 ) -> None:
     an_evaluation(admin, posted, stage="other")
+    known_before = len(rows(world, "log"))
     made = put(admin, LOG, WANDB)
+    assert len(rows(world, "log")) == known_before
     assert state_of(world, "mirror") == [("leaderboard.changed", "final"), ("leaderboard.changed", "other")]
     assert made["mirror"]["owed"] == 2
     again = put(admin, LOG, WANDB)
