@@ -101,8 +101,9 @@ class Worker:
             self._is_upkeeps_turn = True
             self._claim()
         if self._claimed:
-            self._has_delivered = True
             self._deliver(self._claimed.popleft())
+            # Only what went well makes the next message due; when all failed there is time to rest.
+            self._has_delivered = True
             return 0.0
         has_delivered, self._has_delivered = self._has_delivered, False
         self._is_upkeeps_turn = False
