@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, RowMapping, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.db import locks
 from app.db.evaluations import newest_first
+from app.db.fixed import Fixed
 from app.db.tables import alert, evaluation, run, suite
 from app.domain.alerts import AlertKind, AlertState, Level, State
 from app.domain.evaluations import Position, Purpose, Validity
@@ -80,22 +81,8 @@ class Newest:
 
 def newest_candidate(session: Session, subject: Subject) -> Newest | None:
     """None when the subject has no candidate evaluation that is valid, of a valid run."""
-    query = (
-        select(
-            evaluation.c.id,
-            evaluation.c.run_id,
-            run.c.key,
-            evaluation.c.assessment,
-            evaluation.c.attempt,
-            evaluation.c.step,
-            evaluation.c.causes,
-        )
-        .select_from(_runs_and_evaluations())
-        .where(*_candidates_of(subject))
-        .order_by(*newest_first())
-        .limit(1)
-    )
-    row = session.execute(query).mappings().first()
+    newest = _NEWEST_OF_RUN if subject.run_group is None else _NEWEST_OF_GROUP
+    row = newest.first(session, **_named(subject))
     if row is None:
         return None
     return Newest(
@@ -112,32 +99,34 @@ def failing_counts(session: Session, subject: Subject) -> dict[str, int]:
     """How many of the subject's valid candidates give cause, by kind of alert."""
     causes = (
         select(func.unnest(evaluation.c.causes).label("kind"))
-        .select_from(_runs_and_evaluations())
-        .where(*_candidates_of(subject))
+        .select_from(_RUNS_AND_EVALUATIONS)
+        .where(*_candidates(in_group=subject.run_group is not None))
         .subquery()
     )
-    rows = session.execute(select(causes.c.kind, func.count().label("count")).group_by(causes.c.kind))
+    counted = select(causes.c.kind, func.count().label("count")).group_by(causes.c.kind)
+    rows = session.execute(counted, _named(subject))
     return {row[0]: row[1] for row in rows}
 
 
 def of_subject(session: Session, subject: Subject) -> dict[AlertKind, AlertState]:
     """The subject's alerts by kind, locked; the subject itself is locked, so no other can come."""
-    here = (
-        alert.c.project_id == subject.project_id,
-        alert.c.suite_id == subject.suite_id,
-        alert.c.stage == subject.stage,
-        alert.c.subject == subject.name,
-    )
-    if not _lock(session, *here):
+    here = {
+        "project_id": subject.project_id,
+        "suite_id": subject.suite_id,
+        "stage": subject.stage,
+        "subject": subject.name,
+    }
+    # On its own, since the rows joined to a locked one are those of before the wait.
+    if not _LOCK_SUBJECT.all(session, **here):
         return {}
-    rows = [_row(row) for row in session.execute(_select().where(*here)).mappings()]
+    rows = [_row(row) for row in _OF_SUBJECT.all(session, **here)]
     return {row.alert.kind: row.alert for row in rows}
 
 
 def lock_one(session: Session, *, project_id: UUID, alert_id: UUID) -> AlertRow | None:
-    here = (alert.c.project_id == project_id, alert.c.id == alert_id)
-    _lock(session, *here)
-    found = session.execute(_select().where(*here)).mappings().first()
+    here = {"project_id": project_id, "alert_id": alert_id}
+    _LOCK_ONE.all(session, **here)
+    found = _ONE.first(session, **here)
     return None if found is None else _row(found)
 
 
@@ -237,32 +226,57 @@ def page(
     return [_row(row) for row in rows.mappings()]
 
 
-def _lock(session: Session, *where: ColumnElement[bool]) -> bool:
-    """Whether there is any; on its own, since the rows joined to a locked one are those of before the wait."""
-    locked = session.execute(select(alert.c.id).where(*where).order_by(alert.c.kind).with_for_update())
-    return locked.first() is not None
+_RUNS_AND_EVALUATIONS = evaluation.join(
+    run, (run.c.project_id == evaluation.c.project_id) & (run.c.id == evaluation.c.run_id)
+)
 
 
-def _runs_and_evaluations() -> Any:
-    return evaluation.join(
-        run, (run.c.project_id == evaluation.c.project_id) & (run.c.id == evaluation.c.run_id)
-    )
-
-
-def _candidates_of(subject: Subject) -> tuple[ColumnElement[bool], ...]:
-    """The subject's valid candidates. A run that has joined a group since counts with its group."""
+def _candidates(*, in_group: bool) -> tuple[ColumnElement[bool], ...]:
+    """A subject's valid candidates. A run that has joined a group since counts with its group."""
     whose = (
-        run.c.run_group == subject.run_group if subject.run_group is not None else run.c.id == subject.run_id
+        run.c.run_group == bindparam("run_group") if in_group else evaluation.c.run_id == bindparam("run_id")
     )
     return (
-        evaluation.c.project_id == subject.project_id,
-        evaluation.c.suite_id == subject.suite_id,
-        evaluation.c.stage == subject.stage,
+        evaluation.c.project_id == bindparam("project_id"),
+        evaluation.c.suite_id == bindparam("suite_id"),
+        evaluation.c.stage == bindparam("stage"),
         evaluation.c.purpose == Purpose.CANDIDATE.value,
         evaluation.c.validity != Validity.INVALID.value,
         run.c.validity != Validity.INVALID.value,
         whose,
     )
+
+
+def _named(subject: Subject) -> dict[str, Any]:
+    whose = {"run_id": subject.run_id} if subject.run_group is None else {"run_group": subject.run_group}
+    return {
+        "project_id": subject.project_id,
+        "suite_id": subject.suite_id,
+        "stage": subject.stage,
+        **whose,
+    }
+
+
+def _newest(*, in_group: bool) -> Fixed:
+    return Fixed(
+        select(
+            evaluation.c.id,
+            evaluation.c.run_id,
+            run.c.key,
+            evaluation.c.assessment,
+            evaluation.c.attempt,
+            evaluation.c.step,
+            evaluation.c.causes,
+        )
+        .select_from(_RUNS_AND_EVALUATIONS)
+        .where(*_candidates(in_group=in_group))
+        .order_by(*newest_first())
+        .limit(1)
+    )
+
+
+_NEWEST_OF_RUN = _newest(in_group=False)
+_NEWEST_OF_GROUP = _newest(in_group=True)
 
 
 def _changing(wanted: AlertState, run_id: UUID) -> dict[str, Any]:
@@ -298,7 +312,19 @@ def _select() -> Select[Any]:
     )  # fmt: skip
 
 
-def _row(row: RowMapping | Mapping[str, Any]) -> AlertRow:
+_HERE = (
+    alert.c.project_id == bindparam("project_id"),
+    alert.c.suite_id == bindparam("suite_id"),
+    alert.c.stage == bindparam("stage"),
+    alert.c.subject == bindparam("subject"),
+)
+_THIS = (alert.c.project_id == bindparam("project_id"), alert.c.id == bindparam("alert_id"))
+_LOCKED = select(alert.c.id).order_by(alert.c.kind).with_for_update()
+_LOCK_SUBJECT, _OF_SUBJECT = Fixed(_LOCKED.where(*_HERE)), Fixed(_select().where(*_HERE))
+_LOCK_ONE, _ONE = Fixed(_LOCKED.where(*_THIS)), Fixed(_select().where(*_THIS))
+
+
+def _row(row: Mapping[str, Any] | RowMapping) -> AlertRow:
     as_of = None
     if row["evaluation_id"] is not None:
         as_of = Position(attempt=row["attempt"], step=row["step"], evaluation=str(row["evaluation_id"]))

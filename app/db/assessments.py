@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.db import bulk
+from app.db.fixed import Fixed
 from app.db.tables import assessment, check_result
 from app.domain.outcomes import Check, Gate, Outcome, Rule, Verdict
 from app.domain.record import aggregate_from_document, aggregate_to_document, check_to_document
@@ -109,6 +110,7 @@ class AssessmentRow:
 
 
 _COLUMNS = tuple(column for column in assessment.c if column.name != "aggregates")
+_INSERT = Fixed(insert(assessment).inline(), columns=[column.name for column in assessment.c])
 
 
 def insert_assessment(
@@ -123,23 +125,22 @@ def insert_assessment(
     now: datetime,
 ) -> None:
     """Append the verdict and its checks; the run is locked, so the number is the last one plus one."""
-    session.execute(
-        insert(assessment).values(
-            project_id=project_id,
-            evaluation_id=evaluation_id,
-            number=number,
-            cause=cause.value,
-            gate=verdict.gate.value,
-            sentence=verdict.sentence,
-            aggregates=[aggregate_to_document(column) for column in verdict.aggregates],
-            judged_cells=verdict.judged_cells,
-            total_cells=verdict.total_cells,
-            policy_version=inputs.policy_version,
-            baseline_version=inputs.baseline_version,
-            baseline_evaluation_id=inputs.baseline_evaluation_id,
-            input=_written(inputs),
-            created_at=now,
-        )
+    _INSERT.run(
+        session,
+        project_id=project_id,
+        evaluation_id=evaluation_id,
+        number=number,
+        cause=cause.value,
+        gate=verdict.gate.value,
+        sentence=verdict.sentence,
+        aggregates=[aggregate_to_document(column) for column in verdict.aggregates],
+        judged_cells=verdict.judged_cells,
+        total_cells=verdict.total_cells,
+        policy_version=inputs.policy_version,
+        baseline_version=inputs.baseline_version,
+        baseline_evaluation_id=inputs.baseline_evaluation_id,
+        input=_written(inputs),
+        created_at=now,
     )
     _insert_checks(session, project_id, evaluation_id, number, verdict.checks)
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.db.fixed import Fixed
 from app.db.tables import audit_event
 
 # Stands for the server itself, where a deed belongs to no project.
@@ -32,6 +33,10 @@ class AuditRow:
     detail: Mapping[str, Any]
 
 
+_WRITTEN = ("project_id", "at", "actor", "action", "subject", "reason", "policy_version", "detail")
+_WRITE = Fixed(insert(audit_event).inline(), columns=_WRITTEN)
+
+
 def write(
     session: Session,
     *,
@@ -50,17 +55,16 @@ def write(
         project_id: None for the server itself.
         detail: Strict JSON; never a secret.
     """
-    session.execute(
-        insert(audit_event).values(
-            project_id=project_id or SERVER,
-            at=now,
-            actor=actor,
-            action=action,
-            subject=subject,
-            reason=reason,
-            policy_version=policy_version,
-            detail=dict(detail or {}),
-        )
+    _WRITE.run(
+        session,
+        project_id=project_id or SERVER,
+        at=now,
+        actor=actor,
+        action=action,
+        subject=subject,
+        reason=reason,
+        policy_version=policy_version,
+        detail=dict(detail or {}),
     )
 
 

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, false, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, false, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.db import locks
+from app.db.fixed import Fixed
 from app.db.tables import baseline, baseline_event, evaluation, run
 from app.domain.evaluations import Validity
 from app.domain.promotion import BaselineEvent, EventKind
@@ -76,7 +77,7 @@ class NewEvent:
 
 def current(session: Session, *, project_id: UUID, suite_id: UUID, stage: str) -> BaselineRow:
     """The pointer as it stands, not locked; version 0 where the suite and stage were never used."""
-    found = session.execute(_select(project_id, suite_id, stage)).mappings().first()
+    found = _NOT_LOCKED.first(session, project_id=project_id, suite_id=suite_id, stage=stage)
     if found is not None:
         return BaselineRow(**found)
     return BaselineRow(project_id=project_id, suite_id=suite_id, stage=stage, version=0, evaluation_id=None)
@@ -243,16 +244,15 @@ def _queue(project_id: UUID, suite_id: UUID, stage: str) -> int:
 def _locked(
     session: Session, project_id: UUID, suite_id: UUID, stage: str, *, exclusive: bool
 ) -> BaselineRow:
-    query = _select(project_id, suite_id, stage).with_for_update(read=not exclusive)
-    found = session.execute(query).mappings().first()
+    query = _TO_MOVE if exclusive else _TO_JUDGE
+    here = {"project_id": project_id, "suite_id": suite_id, "stage": stage}
+    found = query.first(session, **here)
     if found is None:
         # The first use of this suite and stage: a row to lock.
-        session.execute(
-            insert(baseline)
-            .values(project_id=project_id, suite_id=suite_id, stage=stage, version=0)
-            .on_conflict_do_nothing()
-        )
-        found = session.execute(query).mappings().one()
+        session.execute(insert(baseline).values(**here, version=0).on_conflict_do_nothing())
+        found = query.first(session, **here)
+    if found is None:
+        raise LookupError(f"suite {suite_id} has no pointer for stage {stage}, though one was just made")
     return BaselineRow(**found)
 
 
@@ -260,8 +260,14 @@ def _here(project_id: UUID, suite_id: UUID, stage: str) -> tuple[ColumnElement[b
     return (baseline.c.project_id == project_id, baseline.c.suite_id == suite_id, baseline.c.stage == stage)
 
 
-def _select(project_id: UUID, suite_id: UUID, stage: str) -> Select[Any]:
-    return select(baseline).where(*_here(project_id, suite_id, stage))
+_POINTER = select(baseline).where(
+    baseline.c.project_id == bindparam("project_id"),
+    baseline.c.suite_id == bindparam("suite_id"),
+    baseline.c.stage == bindparam("stage"),
+)
+_NOT_LOCKED = Fixed(_POINTER)
+_TO_JUDGE = Fixed(_POINTER.with_for_update(read=True))
+_TO_MOVE = Fixed(_POINTER.with_for_update())
 
 
 def _is_of(column: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import any_, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from app.db import bulk
+from app.db.fixed import Fixed
 from app.db.remembered import Remembered
 from app.db.statements import loss_from_document, stated_from_document
 from app.db.tables import evaluation, evaluation_value, run
@@ -95,8 +96,7 @@ def newest_first() -> list[Any]:
 
 def insert_evaluation(session: Session, row: EvaluationRow, values: Sequence[Value]) -> bool:
     """Whether it was stored; False when the project has one of that id, after waiting for whoever posts it."""
-    statement = insert(evaluation).values(asdict(row)).on_conflict_do_nothing()
-    if session.execute(statement.returning(evaluation.c.id)).first() is None:
+    if _INSERT.first(session, **{name: getattr(row, name) for name in _COLUMNS}) is None:
         return False
     bulk.insert_columns(
         session,
@@ -115,18 +115,13 @@ def insert_evaluation(session: Session, row: EvaluationRow, values: Sequence[Val
 
 
 def by_id(session: Session, *, project_id: UUID, evaluation_id: UUID) -> EvaluationRow | None:
-    query = select(evaluation).where(evaluation.c.project_id == project_id, evaluation.c.id == evaluation_id)
-    return _one(session, query)
+    return _one(_BY_ID.first(session, project_id=project_id, evaluation_id=evaluation_id))
 
 
 def by_ids(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> list[EvaluationRow]:
     """Those of the project, by id."""
-    query = (
-        select(evaluation)
-        .where(evaluation.c.project_id == project_id, evaluation.c.id.in_(sorted(ids)))
-        .order_by(evaluation.c.id)
-    )
-    return [EvaluationRow(**row) for row in session.execute(query).mappings()]
+    rows = _BY_IDS.all(session, project_id=project_id, ids=sorted(ids))
+    return [EvaluationRow(**row) for row in rows]
 
 
 def everywhere(session: Session, evaluation_id: UUID) -> list[EvaluationRow]:
@@ -139,14 +134,9 @@ def latest_of_run(
     session: Session, *, project_id: UUID, run_id: UUID, suite_id: UUID, stage: str
 ) -> EvaluationRow | None:
     """The run's latest valid candidate as it is marked."""
-    query = select(evaluation).where(
-        evaluation.c.project_id == project_id,
-        evaluation.c.run_id == run_id,
-        evaluation.c.suite_id == suite_id,
-        evaluation.c.stage == stage,
-        evaluation.c.is_latest,
+    return _one(
+        _LATEST_OF_RUN.first(session, project_id=project_id, run_id=run_id, suite_id=suite_id, stage=stage)
     )
-    return _one(session, query)
 
 
 def unmark_latest(session: Session, row: EvaluationRow) -> None:
@@ -250,20 +240,9 @@ def boards_of_run(session: Session, *, project_id: UUID, run_id: UUID) -> list[t
 def load(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Evaluation]:
     """The evaluations as the rules read them, with the validity of this moment."""
     wanted = sorted(set(ids))
-    query = (
-        select(
-            evaluation,
-            run.c.key,
-            run.c.seed,
-            run.c.split_seeded,
-            run.c.validity.label("run_validity"),
-        )
-        .join(run, (run.c.project_id == evaluation.c.project_id) & (run.c.id == evaluation.c.run_id))
-        .where(evaluation.c.project_id == project_id, evaluation.c.id.in_(wanted))
-    )
     if not wanted:
         return {}
-    rows = session.execute(query).mappings().all()
+    rows = _LOAD.all(session, project_id=project_id, ids=wanted)
     # By the digest of what was posted: the id of a post that was taken back may be posted with other values.
     values = {row["id"]: _values.get((project_id, row["id"], row["digest"])) for row in rows}
     unknown = [evaluation_id for evaluation_id, known in values.items() if known is None]
@@ -309,6 +288,33 @@ def values_of(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> dic
     return {evaluation_id: tuple(values) for evaluation_id, values in found.items()}
 
 
-def _one(session: Session, query: Select[Any]) -> EvaluationRow | None:
-    found = session.execute(query).mappings().first()
+_COLUMNS = tuple(column.name for column in evaluation.c)
+_INSERT = Fixed(insert(evaluation).on_conflict_do_nothing().returning(evaluation.c.id), columns=_COLUMNS)
+_PROJECT = evaluation.c.project_id == bindparam("project_id")
+_AMONG = evaluation.c.id == any_(bindparam("ids", type_=ARRAY(evaluation.c.id.type)))
+_BY_ID = Fixed(select(evaluation).where(_PROJECT, evaluation.c.id == bindparam("evaluation_id")))
+_BY_IDS = Fixed(select(evaluation).where(_PROJECT, _AMONG).order_by(evaluation.c.id))
+_LATEST_OF_RUN = Fixed(
+    select(evaluation).where(
+        _PROJECT,
+        evaluation.c.run_id == bindparam("run_id"),
+        evaluation.c.suite_id == bindparam("suite_id"),
+        evaluation.c.stage == bindparam("stage"),
+        evaluation.c.is_latest,
+    )
+)
+_LOAD = Fixed(
+    select(
+        evaluation,
+        run.c.key,
+        run.c.seed,
+        run.c.split_seeded,
+        run.c.validity.label("run_validity"),
+    )
+    .join(run, (run.c.project_id == evaluation.c.project_id) & (run.c.id == evaluation.c.run_id))
+    .where(_PROJECT, _AMONG)
+)
+
+
+def _one(found: Mapping[str, Any] | None) -> EvaluationRow | None:
     return None if found is None else EvaluationRow(**found)

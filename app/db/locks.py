@@ -5,8 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, bindparam, func, select
 from sqlalchemy.orm import Session
+
+from app.db.fixed import Fixed
+
+_KEY = bindparam("key", type_=BigInteger)
+_SHARE = Fixed(select(func.pg_advisory_xact_lock_shared(_KEY)))
+_OWN = Fixed(select(func.pg_advisory_xact_lock(_KEY)))
 
 
 def key_of(kind: str, *parts: object) -> int:
@@ -17,13 +23,13 @@ def key_of(kind: str, *parts: object) -> int:
 
 def share(session: Session, key: int) -> None:
     """Hold it together with others who share it, in the order in which all came."""
-    session.execute(select(func.pg_advisory_xact_lock_shared(key)))
+    _SHARE.run(session, key=key)
 
 
 def own(session: Session, *keys: int) -> None:
     """Hold each alone. Everybody who takes several takes them in the same order."""
     for key in _sorted(keys):
-        session.execute(select(func.pg_advisory_xact_lock(key)))
+        _OWN.run(session, key=key)
 
 
 def try_own(session: Session, key: int) -> bool:

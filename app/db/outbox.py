@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Insert,
     Text,
     bindparam,
     cast,
@@ -27,6 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session
 
 from app.db.engine import dump_strictly
+from app.db.fixed import Fixed
 from app.db.tables import outbox_message, sink
 
 
@@ -93,14 +95,19 @@ def write(
     """Owe the messages, in their order, to every sink of the project that is enabled, or only to that one of them."""
     if not messages:
         return
+    _WRITE.run(
+        session,
+        project_id=project_id,
+        topics=[message.topic.value for message in messages],
+        order_keys=[message.order_key for message in messages],
+        payloads=[dump_strictly(message.payload) for message in messages],
+        now=now,
+    )
+
+
+def _writing() -> Insert:
     rows = (
-        func.unnest(
-            bindparam("topics", [message.topic.value for message in messages], type_=ARRAY(Text)),
-            bindparam("order_keys", [message.order_key for message in messages], type_=ARRAY(Text)),
-            bindparam(
-                "payloads", [dump_strictly(message.payload) for message in messages], type_=ARRAY(Text)
-            ),
-        )
+        func.unnest(*(bindparam(name, type_=ARRAY(Text)) for name in ("topics", "order_keys", "payloads")))
         .table_valued(
             column("topic", Text),
             column("order_key", Text),
@@ -116,17 +123,20 @@ def write(
             rows.c.topic,
             rows.c.order_key,
             cast(rows.c.payload, JSONB),
-            literal(now, outbox_message.c.created_at.type),
+            bindparam("now", type_=outbox_message.c.created_at.type),
             func.now(),
         )
         .select_from(sink.join(rows, literal(value=True)))
-        .where(sink.c.project_id == project_id, sink.c.enabled)
+        .where(sink.c.project_id == bindparam("project_id"), sink.c.enabled)
         .order_by(rows.c.ordinal, sink.c.name)
     )
     if only_sink is not None:
         owed = owed.where(sink.c.name == only_sink)
     columns = ["project_id", "sink", "topic", "order_key", "payload", "created_at", "available_at"]
-    session.execute(insert(outbox_message).from_select(columns, owed))
+    return insert(outbox_message).from_select(columns, owed)
+
+
+_WRITE = Fixed(_writing())
 
 
 def claim(

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.db.fixed import Fixed
 from app.db.tables import evaluation, policy, run, suite
 from app.domain.policies import Policy, policy_from_document
 
@@ -61,11 +62,11 @@ def insert_policy(
 
 def newest_row(session: Session, project_id: UUID) -> PolicyRow:
     """The rules in force; every project has had some since it was created."""
-    return _required(session, _select(project_id).order_by(policy.c.version.desc()).limit(1))
+    return _required(_NEWEST.first(session, project_id=project_id))
 
 
 def row_at(session: Session, project_id: UUID, version: int) -> PolicyRow | None:
-    found = session.execute(_select(project_id).where(policy.c.version == version)).mappings().first()
+    found = _AT.first(session, project_id=project_id, version=version)
     return None if found is None else PolicyRow(**found)
 
 
@@ -75,7 +76,7 @@ def newest(session: Session, project_id: UUID) -> Policy:
 
 def at(session: Session, project_id: UUID, version: int) -> Policy:
     """That version, which verdicts refer to and which never changes."""
-    return _required(session, _select(project_id).where(policy.c.version == version)).to_domain()
+    return _required(_AT.first(session, project_id=project_id, version=version)).to_domain()
 
 
 def latest_verdicts(session: Session, project_id: UUID, *, limit: int) -> list[LatestVerdict]:
@@ -97,10 +98,14 @@ def latest_verdicts(session: Session, project_id: UUID, *, limit: int) -> list[L
     return [LatestVerdict(**row) for row in session.execute(query).mappings()]
 
 
-def _select(project_id: UUID) -> Select[Any]:
-    columns = (policy.c.version, policy.c.document, policy.c.created_at, policy.c.created_by)
-    return select(*columns).where(policy.c.project_id == project_id)
+_OF_PROJECT = select(policy.c.version, policy.c.document, policy.c.created_at, policy.c.created_by).where(
+    policy.c.project_id == bindparam("project_id")
+)
+_NEWEST = Fixed(_OF_PROJECT.order_by(policy.c.version.desc()).limit(1))
+_AT = Fixed(_OF_PROJECT.where(policy.c.version == bindparam("version")))
 
 
-def _required(session: Session, query: Select[Any]) -> PolicyRow:
-    return PolicyRow(**session.execute(query).mappings().one())
+def _required(found: Mapping[str, Any] | None) -> PolicyRow:
+    if found is None:
+        raise LookupError("the project has no such policy, and every one has had some since it was created")
+    return PolicyRow(**found)

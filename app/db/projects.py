@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.db.fixed import Fixed
 from app.db.tables import alert, evaluation, policy, project, run, sink
 
 
@@ -54,8 +55,11 @@ def by_key(session: Session, key: str) -> ProjectRow | None:
     return None if found is None else ProjectRow(**found)
 
 
+_BY_ID = Fixed(select(project).where(project.c.id == bindparam("project_id")))
+
+
 def by_id(session: Session, project_id: UUID) -> ProjectRow | None:
-    found = session.execute(select(project).where(project.c.id == project_id)).mappings().first()
+    found = _BY_ID.first(session, project_id=project_id)
     return None if found is None else ProjectRow(**found)
 
 

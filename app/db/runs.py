@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Select, any_, bindparam, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
+from app.db.fixed import Fixed
 from app.db.tables import attempt, baseline, evaluation, leaderboard_row, run, suite
 
 
@@ -57,8 +58,21 @@ def insert_run(session: Session, row: RunRow) -> bool:
     return session.execute(statement.returning(run.c.id)).first() is not None
 
 
+_BY_ID = Fixed(select(run).where(run.c.id == bindparam("run_id")))
+_LOCK_SEVERAL = Fixed(
+    select(run)
+    .where(
+        run.c.project_id == bindparam("project_id"),
+        run.c.id == any_(bindparam("run_ids", type_=ARRAY(run.c.id.type))),
+    )
+    .order_by(run.c.id)
+    .with_for_update(key_share=True)
+)
+
+
 def by_id(session: Session, run_id: UUID) -> RunRow | None:
-    return _one(session, select(run).where(run.c.id == run_id))
+    found = _BY_ID.first(session, run_id=run_id)
+    return None if found is None else RunRow(**found)
 
 
 def by_key(session: Session, *, project_id: UUID, key: str) -> RunRow | None:
@@ -78,13 +92,8 @@ def lock_by_key(session: Session, *, project_id: UUID, key: str) -> RunRow | Non
 
 def lock_several(session: Session, *, project_id: UUID, run_ids: Iterable[UUID]) -> list[RunRow]:
     """The runs by id, locked in that order: everybody who locks several does so in the same order."""
-    query = (
-        select(run)
-        .where(run.c.project_id == project_id, run.c.id.in_(sorted(set(run_ids))))
-        .order_by(run.c.id)
-        .with_for_update(key_share=True)
-    )
-    return [RunRow(**row) for row in session.execute(query).mappings()]
+    rows = _LOCK_SEVERAL.all(session, project_id=project_id, run_ids=sorted(set(run_ids)))
+    return [RunRow(**row) for row in rows]
 
 
 def update_run(session: Session, row: RunRow) -> None:

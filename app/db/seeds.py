@@ -10,10 +10,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    any_,
+    bindparam,
+    column,
+    exists,
+    func,
+    select,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
+from app.db.fixed import Fixed
 from app.db.tables import evaluation, run, seed_set
 from app.domain.evaluations import Validity
 
@@ -45,41 +59,31 @@ def versions(
     To be read before the members: a set that changes in between is then judged once too often, and never missed.
     """
     wanted = sorted({*recipes, RIVALS})
-    query = select(seed_set.c.recipe, seed_set.c.version).where(
-        *_here(project_id, suite_id, stage), seed_set.c.recipe.in_(wanted)
-    )
-    return dict.fromkeys(wanted, 0) | {row.recipe: row.version for row in session.execute(query)}
+    rows = _VERSIONS.all(session, project_id=project_id, suite_id=suite_id, stage=stage, recipes=wanted)
+    return dict.fromkeys(wanted, 0) | {row["recipe"]: row["version"] for row in rows}
 
 
 def members(
     session: Session, *, project_id: UUID, suite_id: UUID, stage: str, recipes: Iterable[bytes]
 ) -> list[Seed]:
     """Every run of these recipes by its latest valid candidate, by evaluation id; archived runs still count."""
-    query = _seeds().where(
-        run.c.project_id == project_id,
-        run.c.recipe.in_(sorted(set(recipes))),
-        run.c.validity != Validity.INVALID.value,
-        evaluation.c.suite_id == suite_id,
-        evaluation.c.stage == stage,
-        evaluation.c.is_latest,
-    )
-    return [Seed(**row) for row in session.execute(query).mappings()]
+    here = {"project_id": project_id, "suite_id": suite_id, "stage": stage}
+    return [Seed(**row) for row in _MEMBERS.all(session, **here, recipes=sorted(set(recipes)))]
 
 
 def of_evaluations(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Seed]:
-    query = _seeds().where(evaluation.c.project_id == project_id, evaluation.c.id.in_(sorted(set(ids))))
-    return {row["evaluation_id"]: Seed(**row) for row in session.execute(query).mappings()}
+    rows = _OF_EVALUATIONS.all(session, project_id=project_id, ids=sorted(set(ids)))
+    return {row["evaluation_id"]: Seed(**row) for row in rows}
 
 
 def move(session: Session, *, project_id: UUID, suite_id: UUID, stage: str, recipe: bytes) -> int:
     """Note that a set changes, and wait for whoever else is changing it; returns its version."""
-    statement = insert(seed_set).values(
-        project_id=project_id, suite_id=suite_id, stage=stage, recipe=recipe, version=1
+    moved = _MOVE.first(
+        session, project_id=project_id, suite_id=suite_id, stage=stage, recipe=recipe, version=1
     )
-    statement = statement.on_conflict_do_update(
-        index_elements=list(seed_set.primary_key.columns), set_={"version": seed_set.c.version + 1}
-    )
-    version: int = session.execute(statement.returning(seed_set.c.version)).scalar_one()
+    if moved is None:
+        raise LookupError("a seed set was moved and has no version")
+    version: int = moved["version"]
     return version
 
 
@@ -87,11 +91,8 @@ def note_judged(
     session: Session, *, project_id: UUID, suite_id: UUID, stage: str, recipe: bytes, version: int
 ) -> None:
     """Note that every evaluation of the set has been judged by this version of it."""
-    session.execute(
-        update(seed_set)
-        .where(*_here(project_id, suite_id, stage), seed_set.c.recipe == recipe)
-        .where(seed_set.c.judged_version < version)
-        .values(judged_version=version)
+    _NOTE_JUDGED.run(
+        session, project_id=project_id, suite_id=suite_id, stage=stage, of_recipe=recipe, judged=version
     )
 
 
@@ -198,10 +199,6 @@ def _beside_evaluation() -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _here(project_id: UUID, suite_id: UUID, stage: str) -> tuple[ColumnElement[bool], ...]:
-    return (seed_set.c.project_id == project_id, seed_set.c.suite_id == suite_id, seed_set.c.stage == stage)
-
-
 def _seeds() -> Select[tuple[UUID, int, str, bytes, int]]:
     return (
         select(
@@ -214,3 +211,77 @@ def _seeds() -> Select[tuple[UUID, int, str, bytes, int]]:
         .join(run, (run.c.project_id == evaluation.c.project_id) & (run.c.id == evaluation.c.run_id))
         .order_by(evaluation.c.id)
     )
+
+
+def _members() -> Select[tuple[UUID, int, str, bytes, int]]:
+    """From the recipes to their runs to each run's latest, in this order.
+
+    While a database is young Postgres knows nothing of its tables, takes every one for small, and would look through
+    all runs for each of the evaluations, or the other way round; that plan it may keep for as long as a connection.
+    """
+    wanted = (
+        func.unnest(_RECIPES).table_valued(column("recipe", seed_set.c.recipe.type)).render_derived("wanted")
+    )
+    runs = (
+        select(run.c.project_id, run.c.id, run.c.key, run.c.recipe, run.c.seed)
+        .select_from(wanted.join(run, run.c.recipe == wanted.c.recipe))
+        .where(run.c.project_id == bindparam("project_id"), run.c.validity != Validity.INVALID.value)
+        .cte("runs")
+        .prefix_with("MATERIALIZED")
+    )
+    latest = (
+        select(evaluation.c.id, evaluation.c.suite_version)
+        .where(
+            evaluation.c.project_id == runs.c.project_id,
+            evaluation.c.run_id == runs.c.id,
+            evaluation.c.suite_id == bindparam("suite_id"),
+            evaluation.c.stage == bindparam("stage"),
+            evaluation.c.is_latest,
+        )
+        # Keeps Postgres from turning the order round.
+        .offset(0)
+        .lateral("latest")
+    )
+    return (
+        select(
+            latest.c.id.label("evaluation_id"),
+            latest.c.suite_version,
+            runs.c.key.label("run"),
+            runs.c.recipe,
+            runs.c.seed,
+        )
+        .select_from(runs.join(latest, true()))
+        .order_by(latest.c.id)
+    )
+
+
+_HERE = (
+    seed_set.c.project_id == bindparam("project_id"),
+    seed_set.c.suite_id == bindparam("suite_id"),
+    seed_set.c.stage == bindparam("stage"),
+)
+_RECIPES = bindparam("recipes", type_=ARRAY(seed_set.c.recipe.type))
+_VERSIONS = Fixed(
+    select(seed_set.c.recipe, seed_set.c.version).where(*_HERE, seed_set.c.recipe == any_(_RECIPES))
+)
+_MEMBERS = Fixed(_members())
+_OF_EVALUATIONS = Fixed(
+    _seeds().where(
+        evaluation.c.project_id == bindparam("project_id"),
+        evaluation.c.id == any_(bindparam("ids", type_=ARRAY(evaluation.c.id.type))),
+    )
+)
+_MOVE = Fixed(
+    insert(seed_set)
+    .on_conflict_do_update(
+        index_elements=list(seed_set.primary_key.columns), set_={"version": seed_set.c.version + 1}
+    )
+    .returning(seed_set.c.version),
+    columns=("project_id", "suite_id", "stage", "recipe", "version"),
+)
+_NOTE_JUDGED = Fixed(
+    update(seed_set)
+    .where(*_HERE, seed_set.c.recipe == bindparam("of_recipe"))
+    .where(seed_set.c.judged_version < bindparam("judged"))
+    .values(judged_version=bindparam("judged"))
+)

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import BindParameter, Select, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.db.fixed import Fixed
 from app.db.remembered import Remembered
 from app.db.tables import suite, suite_version
 from app.domain.suites import Suite, suite_from_document
@@ -99,12 +100,11 @@ def lock(session: Session, *, project_id: UUID, key: str) -> None:
 
 
 def newest(session: Session, *, project_id: UUID, key: str) -> SuiteRow | None:
-    return _one(session, _select_newest(project_id).where(suite.c.key == key))
+    return _one(_NEWEST.first(session, project_id=project_id, key=key))
 
 
 def at(session: Session, *, project_id: UUID, suite_id: UUID, version: int) -> SuiteRow | None:
-    query = _select(project_id).where(suite.c.id == suite_id, suite_version.c.version == version)
-    return _one(session, query)
+    return _one(_AT.first(session, project_id=project_id, suite_id=suite_id, version=version))
 
 
 def load_suite(session: Session, project_id: UUID, suite_id: UUID, version: int) -> Suite:
@@ -132,7 +132,7 @@ def every_newest(session: Session, *, project_id: UUID) -> list[SuiteRow]:
     return [SuiteRow(**row) for row in session.execute(query).mappings()]
 
 
-def _select(project_id: UUID) -> Select[Any]:
+def _select(project_id: UUID | BindParameter[UUID]) -> Select[Any]:
     versions = (suite_version.c.project_id == suite.c.project_id) & (suite_version.c.suite_id == suite.c.id)
     return (
         select(
@@ -152,10 +152,18 @@ def _select(project_id: UUID) -> Select[Any]:
     )
 
 
-def _select_newest(project_id: UUID) -> Select[Any]:
+def _select_newest(project_id: UUID | BindParameter[UUID]) -> Select[Any]:
     return _select(project_id).where(suite_version.c.version == suite.c.version)
 
 
-def _one(session: Session, query: Select[Any]) -> SuiteRow | None:
-    found = session.execute(query).mappings().first()
+_PROJECT: BindParameter[UUID] = bindparam("project_id")
+_NEWEST = Fixed(_select_newest(_PROJECT).where(suite.c.key == bindparam("key")))
+_AT = Fixed(
+    _select(_PROJECT).where(
+        suite.c.id == bindparam("suite_id"), suite_version.c.version == bindparam("version")
+    )
+)
+
+
+def _one(found: Mapping[str, Any] | None) -> SuiteRow | None:
     return None if found is None else SuiteRow(**found)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, case, or_, select, update
 from sqlalchemy.orm import Session
 
+from app.db.fixed import Fixed
 from app.db.tables import suite
 
 
@@ -33,18 +34,26 @@ class FrozenWeights:
         return not self.are_final and (self.evaluation_id is None or evaluation_id < self.evaluation_id)
 
 
+_CURRENT = Fixed(
+    select(
+        suite.c.frozen_weights.label("shares"),
+        suite.c.weights_final.label("are_final"),
+        suite.c.weights_evaluation_id.label("evaluation_id"),
+        suite.c.weights_version.label("version"),
+    ).where(suite.c.project_id == bindparam("project_id"), suite.c.id == bindparam("suite_id"))
+)
+
+
 def current(session: Session, *, project_id: UUID, suite_id: UUID) -> FrozenWeights:
-    row = session.execute(
-        select(
-            suite.c.frozen_weights, suite.c.weights_final, suite.c.weights_evaluation_id, suite.c.weights_version
-        ).where(suite.c.project_id == project_id, suite.c.id == suite_id)
-    ).one()  # fmt: skip
-    return FrozenWeights(
-        shares=row.frozen_weights,
-        are_final=row.weights_final,
-        evaluation_id=row.weights_evaluation_id,
-        version=row.weights_version,
-    )
+    """What is frozen now.
+
+    Raises:
+        LookupError: There is no such suite.
+    """
+    found = _CURRENT.first(session, project_id=project_id, suite_id=suite_id)
+    if found is None:
+        raise LookupError(f"no suite {suite_id}")
+    return FrozenWeights(**found)
 
 
 def freeze_first(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, event
 
@@ -25,13 +26,17 @@ def after_statement(engine: Engine, number: int, call: Callable[[], int]) -> lis
     """Call once, after so many statements of this engine; what it returned comes into the list."""
     count, returned = 0, list[int]()
 
-    def counted(*_given: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == number:
-            returned.append(call())
+    # At the driver, where statements meet that go past SQLAlchemy and those that do not.
+    class Counting(psycopg.Cursor[Any]):
+        def execute(self, *given: Any, **more: Any) -> Self:
+            nonlocal count
+            super().execute(*given, **more)
+            count += 1
+            if count == number:
+                returned.append(call())
+            return self
 
-    event.listen(engine, "after_cursor_execute", counted)
+    event.listen(engine, "connect", lambda driver, _: setattr(driver, "cursor_factory", Counting))
     return returned
 
 
