@@ -1,72 +1,105 @@
-"""Many rows in one statement: INSERT … SELECT … FROM json_to_recordset(one parameter).
+"""Many rows at once: COPY in its binary form, made here.
 
-Measured with the 269 checks of a post on a busy machine: 5.5 ms, against 9.1 ms with an array a column for `unnest`.
+Measured with the 250 values of a post: 0.7 ms of Postgres and 0.4 ms here, against 1.0 and 0.6 ms for the same rows as
+one JSON parameter of an INSERT, and 0.8 and 1.0 ms as an array for each column.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
+    Boolean,
     Double,
+    Integer,
     LargeBinary,
+    SmallInteger,
     Table,
     Text,
-    bindparam,
-    cast,
-    column,
-    func,
-    insert,
-    literal,
-    select,
+    Uuid,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from app.db.engine import dump_strictly
-from app.domain.record import number_to_json
+from app.db.fixed import driver_cursor
+
+_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END = struct.pack(">h", -1)
+_NULL = struct.pack(">i", -1)
+_PREPARER = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 
 
 def insert_columns(
     session: Session, table: Table, *, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]
 ) -> None:
-    """Insert as many rows as the columns are long; a statement of fixed text, whatever their number.
+    """Insert as many rows as the columns are long.
 
     Args:
         same: Columns that hold the same value in every row.
-        columns: The others, each as long as the others. Plain types only; no arrays, times or UUIDs.
+        columns: The others, each as long as the others. Plain types only; no arrays or times.
     """
     if not any(len(values) for values in columns.values()):
         return
-    # Short names, since each is written once a row.
-    short = {name: f"c{i}" for i, name in enumerate(columns)}
-    written = [_written(table.c[name].type, values) for name, values in columns.items()]
-    content = dump_strictly(
-        [dict(zip(short.values(), row, strict=True)) for row in zip(*written, strict=True)]
+    start = struct.pack(">h", len(same) + len(columns)) + b"".join(
+        _fields(table.c[name].type, [value])[0] for name, value in same.items()
     )
-    rows = (
-        func.json_to_recordset(cast(bindparam("rows", content, type_=Text), JSON))
-        .table_valued(*(column(short[name], table.c[name].type) for name in columns))
-        .render_derived(name="rows", with_types=True)
-    )
-    constants = [literal(value, table.c[name].type).label(name) for name, value in same.items()]
-    picked = [rows.c[short[name]] for name in columns]
-    session.execute(
-        insert(table).from_select([*same, *columns], select(*constants, *picked).select_from(rows))
-    )
+    fields = [_fields(table.c[name].type, values) for name, values in columns.items()]
+    rows = [start + b"".join(row) for row in zip(*fields, strict=True)]
+    named = ", ".join(map(_PREPARER.quote, [*same, *columns]))
+    with (
+        driver_cursor(session) as cursor,
+        cursor.copy(f"COPY {table.name} ({named}) FROM STDIN (FORMAT BINARY)") as copy,
+    ):
+        copy.write(b"".join((_HEAD, *rows, _END)))
 
 
-def _written(kind: TypeEngine[Any], values: Sequence[Any]) -> Sequence[Any]:
-    """The values as JSON that Postgres reads back into the column's type."""
+def _fields(kind: TypeEngine[Any], values: Sequence[Any]) -> list[bytes]:
+    """Each value as COPY reads it: its length, then its bytes."""
     if isinstance(kind, Double):
-        return [value if value is None or math.isfinite(value) else number_to_json(value) for value in values]
-    if isinstance(kind, LargeBinary):
-        return [_hexadecimal(value) for value in values]
-    return values
+        pack = struct.Struct(">id").pack
+        return [_NULL if value is None else pack(8, value) for value in values]
+    written = _writer(kind)
+    if isinstance(kind, JSON):
+        return [written(value) for value in values]
+    # Most columns repeat a few values; of those that compare equal all are written alike, unlike 0.0 and -0.0.
+    known = {value: written(value) for value in set(values)}
+    return [known[value] for value in values]
 
 
-def _hexadecimal(value: bytes | None) -> str | None:
-    return None if value is None else f"\\x{value.hex()}"
+def _writer(kind: TypeEngine[Any]) -> Callable[[Any], bytes]:
+    found = next((write for known, write in _WRITERS if isinstance(kind, known)), None)
+    if found is None:
+        raise TypeError(f"{kind!r} is not written as a column")
+    return lambda value: _NULL if value is None else found(value)
+
+
+def _sized(content: bytes) -> bytes:
+    return struct.pack(">i", len(content)) + content
+
+
+def _text(value: str) -> bytes:
+    return _sized(value.encode())
+
+
+def _document(value: Any) -> bytes:
+    # The version of jsonb's binary form stands before it.
+    return _sized(b"\x01" + dump_strictly(value).encode())
+
+
+# The first that fits: BigInteger and SmallInteger are Integers too.
+_WRITERS: tuple[tuple[type[TypeEngine[Any]], Callable[[Any], bytes]], ...] = (
+    (BigInteger, lambda value: struct.pack(">iq", 8, value)),
+    (SmallInteger, lambda value: struct.pack(">ih", 2, value)),
+    (Integer, lambda value: struct.pack(">ii", 4, value)),
+    (Boolean, lambda value: struct.pack(">i?", 1, value)),
+    (LargeBinary, _sized),
+    (JSON, _document),
+    (Uuid, lambda value: _sized(value.bytes)),
+    (Text, _text),
+)

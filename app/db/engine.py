@@ -173,9 +173,13 @@ def _with_our_driver(url: URL) -> URL:
     return url.set(drivername=_DRIVER)
 
 
+# Made once: `json.dumps` makes one for each call that wants anything unusual.
+_STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 def dump_strictly(document: Any) -> str:
     """JSON as jsonb takes it; raises ValueError on NaN."""
-    return json.dumps(document, allow_nan=False, separators=(",", ":"))
+    return _STRICT.encode(document)
 
 
 def _load(text: str | bytes) -> Any:

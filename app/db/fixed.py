@@ -42,19 +42,19 @@ class Fixed:
 
     def all(self, session: Session, **given: Any) -> list[dict[str, Any]]:
         """Every row, by the names of its columns."""
-        with _cursor(session) as cursor:
+        with driver_cursor(session) as cursor:
             rows: list[dict[str, Any]] = cursor.execute(*self._ready(given)).fetchall()
             return rows
 
     def first(self, session: Session, **given: Any) -> dict[str, Any] | None:
         """The first row."""
-        with _cursor(session) as cursor:
+        with driver_cursor(session) as cursor:
             row: dict[str, Any] | None = cursor.execute(*self._ready(given)).fetchone()
             return row
 
     def run(self, session: Session, **given: Any) -> int:
         """How many rows it has touched."""
-        with _cursor(session) as cursor:
+        with driver_cursor(session) as cursor:
             return cursor.execute(*self._ready(given)).rowcount
 
     def _ready(self, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -78,7 +78,8 @@ class Fixed:
 
 
 @contextmanager
-def _cursor(session: Session) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
+def driver_cursor(session: Session) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
+    """The driver's own, inside the session's transaction; what fails is raised as SQLAlchemy raises it."""
     connection = session.connection()
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
     try:
