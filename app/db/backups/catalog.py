@@ -81,6 +81,11 @@ def in_order(connection: psycopg.Connection, names: Iterable[str]) -> list[str]:
         SELECT child.relname, parent.relname FROM pg_constraint k
         JOIN pg_class child ON child.oid = k.conrelid JOIN pg_class parent ON parent.oid = k.confrelid
         WHERE k.contype = 'f' AND child.relnamespace = current_schema()::regnamespace
+        UNION
+        -- Where a trigger looks for the parent, the parent is its argument.
+        SELECT child.relname, split_part(encode(t.tgargs, 'escape'), '\\000', 1) FROM pg_trigger t
+        JOIN pg_class child ON child.oid = t.tgrelid
+        WHERE t.tgname = child.relname || '_has_parent' AND child.relnamespace = current_schema()::regnamespace
         ORDER BY 1, 2
         """
     )

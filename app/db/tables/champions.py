@@ -110,7 +110,7 @@ leaderboard_row = Table(
     # Whether run and evaluation are valid and the run is not archived.
     Column("eligible", Boolean, nullable=False),
     PrimaryKeyConstraint("project_id", "evaluation_id", "metric", "group_name"),
-    ForeignKeyConstraint(["project_id", "evaluation_id"], ["evaluation.project_id", "evaluation.id"]),
+    # Its evaluation is there: a trigger sees to it, as in `evaluation_value`.
     Index(
         "ix_leaderboard_row_by_run",
         "project_id",
