@@ -10,9 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
     Insert,
+    Integer,
+    Interval,
     Text,
+    Uuid,
+    all_,
+    any_,
     bindparam,
     cast,
     column,
@@ -26,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.db.engine import dump_strictly
 from app.db.fixed import Fixed
@@ -102,6 +107,7 @@ def write(
         order_keys=[message.order_key for message in messages],
         payloads=[dump_strictly(message.payload) for message in messages],
         now=now,
+        only_sink=only_sink,
     )
 
 
@@ -127,11 +133,13 @@ def _writing() -> Insert:
             func.now(),
         )
         .select_from(sink.join(rows, literal(value=True)))
-        .where(sink.c.project_id == bindparam("project_id"), sink.c.enabled)
+        .where(
+            sink.c.project_id == bindparam("project_id"),
+            sink.c.enabled,
+            sink.c.name == func.coalesce(bindparam("only_sink", type_=Text), sink.c.name),
+        )
         .order_by(rows.c.ordinal, sink.c.name)
     )
-    if only_sink is not None:
-        owed = owed.where(sink.c.name == only_sink)
     columns = ["project_id", "sink", "topic", "order_key", "payload", "created_at", "available_at"]
     return insert(outbox_message).from_select(columns, owed)
 
@@ -156,6 +164,19 @@ def claim(
     Args:
         but_not_for: (project, name) of sinks that have enough to do.
     """
+    rows = _CLAIM.all(
+        session,
+        kinds=sorted(kinds),
+        holder=lease_id,
+        lease=lease,
+        most=limit,
+        busy=[f"{project}/{name}" for project, name in but_not_for],
+    )
+    messages = [ClaimedMessage(**row) for row in rows]
+    return sorted(messages, key=lambda message: message.id)
+
+
+def _claiming() -> ReturningUpdate[Any]:
     earlier = outbox_message.alias("earlier")
     waits = exists().where(
         earlier.c.project_id == outbox_message.c.project_id,
@@ -176,20 +197,25 @@ def claim(
             outbox_message.c.available_at <= func.now(),
             is_free,
             sink.c.enabled,
-            sink.c.kind.in_(sorted(kinds)),
+            sink.c.kind == any_(bindparam("kinds", type_=ARRAY(Text))),
             sink.c.paused_until.is_(None) | (sink.c.paused_until <= func.now()),
             ~waits,
-            *_none_of(but_not_for),
+            func.concat(outbox_message.c.project_id, "/", outbox_message.c.sink)
+            != all_(bindparam("busy", type_=ARRAY(Text))),
         )
         .order_by(outbox_message.c.available_at, outbox_message.c.id)
-        .limit(limit)
+        .limit(bindparam("most", type_=Integer))
         .with_for_update(of=outbox_message, skip_locked=True)
         .cte("due")
     )
-    claimed = (
+    return (
         update(outbox_message)
         .where(outbox_message.c.project_id == due.c.project_id, outbox_message.c.id == due.c.id)
-        .values(lease_id=lease_id, lease_until=func.now() + lease, attempts=outbox_message.c.attempts + 1)
+        .values(
+            lease_id=bindparam("holder", type_=Uuid),
+            lease_until=func.now() + bindparam("lease", type_=Interval),
+            attempts=outbox_message.c.attempts + 1,
+        )
         .returning(
             outbox_message.c.project_id,
             outbox_message.c.id,
@@ -204,8 +230,9 @@ def claim(
             due.c.settings,
         )
     )
-    messages = [ClaimedMessage(**row) for row in session.execute(claimed).mappings()]
-    return sorted(messages, key=lambda message: message.id)
+
+
+_CLAIM = Fixed(_claiming())
 
 
 def owed_like(session: Session, message: ClaimedMessage) -> list[int]:
@@ -251,7 +278,14 @@ def mark_delivered(
         also: What was owed like it (`owed_like`) and is settled with it, unless another worker holds it.
         receipt: What the receiver answered, for people.
     """
-    if not _settle(session, message, delivered_at=func.now(), receipt=receipt):
+    settled = _MARK_DELIVERED.first(
+        session,
+        project_id=message.project_id,
+        message_id=message.id,
+        holder=message.lease_id,
+        receipt=receipt,
+    )
+    if settled is None:
         return False
     if also:
         others = (
@@ -300,23 +334,31 @@ def release(session: Session, message: ClaimedMessage) -> bool:
     return _settle(session, message, attempts=outbox_message.c.attempts - 1)
 
 
-def _none_of(sinks: Collection[tuple[UUID, str]]) -> list[ColumnElement[bool]]:
-    if not sinks:
-        return []
-    return [tuple_(outbox_message.c.project_id, outbox_message.c.sink).not_in(sorted(sinks))]
-
-
 def _settle(session: Session, message: ClaimedMessage, **values: Any) -> bool:
-    is_ours: ColumnElement[bool] = outbox_message.c.lease_id == message.lease_id
     settled = session.execute(
         update(outbox_message)
         .where(
             outbox_message.c.project_id == message.project_id,
             outbox_message.c.id == message.id,
-            is_ours,
+            outbox_message.c.lease_id == message.lease_id,
             _owed,
         )
         .values(lease_id=None, lease_until=None, **values)
         .returning(outbox_message.c.id)
     )
     return settled.first() is not None
+
+
+_MARK_DELIVERED = Fixed(
+    update(outbox_message)
+    .where(
+        outbox_message.c.project_id == bindparam("project_id"),
+        outbox_message.c.id == bindparam("message_id"),
+        outbox_message.c.lease_id == bindparam("holder"),
+        _owed,
+    )
+    .values(
+        lease_id=None, lease_until=None, delivered_at=func.now(), receipt=bindparam("receipt", type_=Text)
+    )
+    .returning(outbox_message.c.id)
+)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     and_,
     any_,
@@ -101,22 +102,9 @@ def settle(session: Session, *, limit: int = 100) -> int:
 
     What is read here is of one moment, and only its versions are written: a set that moves meanwhile stays unsettled.
     """
-    query = (
-        select(seed_set)
-        .where(_is_unsettled(), ~exists(_to_judge()).correlate(seed_set))
-        .order_by(*seed_set.primary_key.columns)
-        .limit(limit)
-    )
-    rows = session.execute(query).all()
+    rows = _JUDGED.all(session, most=limit)
     for row in rows:
-        note_judged(
-            session,
-            project_id=row.project_id,
-            suite_id=row.suite_id,
-            stage=row.stage,
-            recipe=row.recipe,
-            version=row.version,
-        )
+        note_judged(session, **row)
     return len(rows)
 
 
@@ -284,4 +272,10 @@ _NOTE_JUDGED = Fixed(
     .where(*_HERE, seed_set.c.recipe == bindparam("of_recipe"))
     .where(seed_set.c.judged_version < bindparam("judged"))
     .values(judged_version=bindparam("judged"))
+)
+_JUDGED = Fixed(
+    select(*seed_set.primary_key.columns, seed_set.c.version)
+    .where(_is_unsettled(), ~exists(_to_judge()).correlate(seed_set))
+    .order_by(*seed_set.primary_key.columns)
+    .limit(bindparam("most", type_=Integer))
 )

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, FromClause, Integer, Select, and_, any_, bindparam, exists, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from app.db import seeds
+from app.db.fixed import Fixed
 from app.db.tables import assessment, baseline, baseline_event, evaluation, run, suite
 from app.domain.evaluations import Purpose, Validity
 
@@ -55,21 +57,8 @@ def joined(source: FromClause) -> FromClause:
 
 def find(session: Session, *, limit: int) -> list[StaleRow]:
     """Some evaluations to judge again, all of one suite and stage; [] when nothing is stale."""
-    for condition in (
-        and_(evaluation.c.judged_version < baseline.c.version, evaluation.c.is_latest),
-        and_(
-            evaluation.c.judged_version < baseline.c.version,
-            evaluation.c.id.in_(_measured_against_fallen_champions()),
-            _measured_against_invalid(),
-        ),
-        and_(
-            evaluation.c.purpose == Purpose.CANDIDATE.value,
-            evaluation.c.weights_version < suite.c.weights_version,
-        ),
-        seeds.behind_their_set(),
-        seeds.behind_the_champions(),
-    ):
-        rows = _find(session, condition, limit)
+    for search in _SEARCHES:
+        rows = [StaleRow(**row) for row in search.all(session, most=limit)]
         if rows:
             first = rows[0]
             return [row for row in rows if (row.suite_id, row.stage) == (first.suite_id, first.stage)]
@@ -78,12 +67,7 @@ def find(session: Session, *, limit: int) -> list[StaleRow]:
 
 def still(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> set[UUID]:
     """Which of the evaluations are stale at this moment."""
-    query = (
-        select(evaluation.c.id)
-        .select_from(joined(evaluation))
-        .where(evaluation.c.project_id == project_id, evaluation.c.id.in_(sorted(ids)), is_stale())
-    )
-    return set(session.execute(query).scalars())
+    return {row["id"] for row in _STILL.all(session, project_id=project_id, ids=sorted(ids))}
 
 
 def measured_against_invalid(session: Session, *, project_id: UUID, ids: Iterable[UUID]) -> set[UUID]:
@@ -96,8 +80,8 @@ def measured_against_invalid(session: Session, *, project_id: UUID, ids: Iterabl
     return set(session.execute(query).scalars())
 
 
-def _find(session: Session, condition: ColumnElement[bool], limit: int) -> list[StaleRow]:
-    query = (
+def _search(condition: ColumnElement[bool]) -> Fixed:
+    return Fixed(
         select(
             evaluation.c.project_id,
             evaluation.c.suite_id,
@@ -108,9 +92,8 @@ def _find(session: Session, condition: ColumnElement[bool], limit: int) -> list[
         .select_from(joined(evaluation))
         .where(condition)
         .order_by(evaluation.c.project_id, evaluation.c.suite_id, evaluation.c.stage, evaluation.c.id)
-        .limit(limit)
+        .limit(bindparam("most", type_=Integer))
     )
-    return [StaleRow(**row) for row in session.execute(query).mappings()]
 
 
 def _measured_against_invalid() -> ColumnElement[bool]:
@@ -160,3 +143,33 @@ def _measured_against_fallen_champions() -> Select[tuple[UUID]]:
             or_(champion.c.validity == Validity.INVALID.value, of_run.c.validity == Validity.INVALID.value)
         )
     )
+
+
+_SEARCHES = tuple(
+    map(
+        _search,
+        (
+            and_(evaluation.c.judged_version < baseline.c.version, evaluation.c.is_latest),
+            and_(
+                evaluation.c.judged_version < baseline.c.version,
+                evaluation.c.id.in_(_measured_against_fallen_champions()),
+                _measured_against_invalid(),
+            ),
+            and_(
+                evaluation.c.purpose == Purpose.CANDIDATE.value,
+                evaluation.c.weights_version < suite.c.weights_version,
+            ),
+            seeds.behind_their_set(),
+            seeds.behind_the_champions(),
+        ),
+    )
+)
+_STILL = Fixed(
+    select(evaluation.c.id)
+    .select_from(joined(evaluation))
+    .where(
+        evaluation.c.project_id == bindparam("project_id"),
+        evaluation.c.id == any_(bindparam("ids", type_=ARRAY(evaluation.c.id.type))),
+        is_stale(),
+    )
+)
