@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import msgspec
 from fastapi import Request, Response
 
 from app.api.answers import (
@@ -20,7 +21,7 @@ from app.api.router import a_router
 from app.api.schemas import Invalidation, PostEvaluation, Verification
 from app.api.suites import group_documents
 from app.api.texts import checked_text
-from app.api.verdicts import filed_answer, verdict_answer, verdict_summaries
+from app.api.verdicts import filed_document, verdict_answer, verdict_summaries
 from app.db import assessments, evaluation_lists
 from app.db import evaluations as db
 from app.domain.access import Action
@@ -33,6 +34,7 @@ router = a_router("evaluations")
 
 @router.put(
     "/runs/{run_id}/evaluations/{evaluation_id}",
+    response_model=VerdictAnswer,
     responses={201: {"model": VerdictAnswer, "description": "Stored."}},
 )
 def post_evaluation(
@@ -42,10 +44,9 @@ def post_evaluation(
     evaluation_id: UUID,
     body: PostEvaluation,
     request: Request,
-    response: Response,
     now: Now,
     new_id: NewId,
-) -> VerdictAnswer:
+) -> VerdictAnswer | Response:
     """Store an evaluation and judge it. The same id with equal content answers 200; with other content 409.
 
     A suite that does not exist is created when `metrics` says which direction is better (well-known names need
@@ -60,16 +61,16 @@ def post_evaluation(
         now=now,
         new_id=new_id,
     )
-    response.status_code = 201 if recorded.created else 200
+    # The gate is for the log and the counters, which wait for the commit.
     if recorded.filed is not None:
-        answer = filed_answer(session, recorded.filed)
-    else:
-        row = db.by_id(session, project_id=recorded.project_id, evaluation_id=recorded.evaluation_id)
-        if row is None:
-            raise LookupError(f"evaluation {evaluation_id} was recorded and is not there")
-        answer = verdict_answer(session, row)
-    # For the log and the counters, which wait for the commit.
-    request.state.gate = str(answer.gate)
+        document = filed_document(session, recorded.filed)
+        request.state.gate = str(document["gate"])
+        return Response(msgspec.json.encode(document), status_code=201, media_type="application/json")
+    row = db.by_id(session, project_id=recorded.project_id, evaluation_id=recorded.evaluation_id)
+    if row is None:
+        raise LookupError(f"evaluation {evaluation_id} was recorded and is not there")
+    answer = verdict_answer(session, row)
+    request.state.gate = answer.gate
     return answer
 
 

@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from app.api.answers import (
-    AggregateAnswer,
-    BaselineRefAnswer,
-    CheckAnswer,
-    EvaluationSummaryAnswer,
-    VerdictAnswer,
-)
+from app.api.answers import Document, EvaluationSummaryAnswer, VerdictAnswer
 from app.db import Session, assessments, evaluations, projects, stale, suites
 from app.db import runs as runs_db
 from app.db.evaluations import EvaluationRow
 from app.db.runs import RunRow
 from app.domain.evaluations import Validity
 from app.domain.gate import effective_gate
-from app.domain.outcomes import Aggregate, Check, Gate, Verdict
-from app.domain.record import check_to_document
+from app.domain.outcomes import Gate, Verdict
+from app.domain.record import aggregate_to_document, check_to_document
 from app.domain.sentences import explain
 from app.domain.summary import sentence_for_invalid
 from app.services.filing import Filed
@@ -42,7 +36,7 @@ def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
     suite = suites.at(session, project_id=project_id, suite_id=row.suite_id, version=row.suite_version)
     if run is None or suite is None:
         raise LookupError(f"evaluation {row.id} lost its run or suite")
-    return _answer(
+    document = _document(
         session,
         row,
         run,
@@ -52,15 +46,19 @@ def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
         policy_version=assessed.policy_version,
         is_stale=is_stale,
     )
+    return VerdictAnswer(**document)
 
 
-def filed_answer(session: Session, filed: Filed) -> VerdictAnswer:
-    """The verdict that this very transaction has given, without reading what it has just written."""
+def filed_document(session: Session, filed: Filed) -> Document:
+    """The verdict that this very transaction has given, without reading what it has just written.
+
+    With the fields of a VerdictAnswer, and nothing left to check or convert: there may be hundreds of checks.
+    """
     baseline = None
     if filed.champion is not None:
         evaluation_id, run_key = filed.champion
-        baseline = BaselineRefAnswer(evaluation=evaluation_id, run=run_key, version=filed.row.judged_version)
-    return _answer(
+        baseline = {"evaluation": evaluation_id, "run": run_key, "version": filed.row.judged_version}
+    return _document(
         session,
         filed.row,
         filed.run,
@@ -72,17 +70,17 @@ def filed_answer(session: Session, filed: Filed) -> VerdictAnswer:
     )
 
 
-def _answer(
+def _document(
     session: Session,
     row: EvaluationRow,
     run: RunRow,
     verdict: Verdict,
     *,
     suite_key: str,
-    baseline: BaselineRefAnswer | None,
+    baseline: Document | None,
     policy_version: int,
     is_stale: bool,
-) -> VerdictAnswer:
+) -> Document:
     project = projects.by_id(session, row.project_id)
     if project is None:
         raise LookupError(f"evaluation {row.id} lost its project")
@@ -90,31 +88,31 @@ def _answer(
         (run.validity, run.validity_reason), (row.validity, row.validity_reason)
     )
     is_valid = validity != Validity.INVALID.value
-    return VerdictAnswer(
-        evaluation=row.id,
-        run_id=row.run_id,
-        run=run.key,
-        project=project.key,
-        suite=suite_key,
-        suite_version=row.suite_version,
-        stage=row.stage,
-        step=row.step,
-        attempt=row.attempt,
-        purpose=row.purpose,
-        validity=validity,
-        validity_reason=reason,
-        gate=verdict.gate if is_valid else Gate.CLOSED,
-        sentence=verdict.sentence if is_valid else _sentence_for_invalid(session, row, reason),
-        baseline=baseline,
-        policy_version=policy_version,
-        assessment=row.assessment,
-        stale=is_stale,
-        judged_cells=verdict.judged_cells,
-        total_cells=verdict.total_cells,
-        checks=[_check(check) for check in verdict.checks],
-        aggregates=[_aggregate(column) for column in verdict.aggregates],
-        created_at=row.created_at,
-    )
+    return {
+        "evaluation": row.id,
+        "run_id": row.run_id,
+        "run": run.key,
+        "project": project.key,
+        "suite": suite_key,
+        "suite_version": row.suite_version,
+        "stage": row.stage,
+        "step": row.step,
+        "attempt": row.attempt,
+        "purpose": row.purpose,
+        "validity": validity,
+        "validity_reason": reason,
+        "gate": verdict.gate if is_valid else Gate.CLOSED,
+        "sentence": verdict.sentence if is_valid else _sentence_for_invalid(session, row, reason),
+        "baseline": baseline,
+        "policy_version": policy_version,
+        "assessment": row.assessment,
+        "stale": is_stale,
+        "judged_cells": verdict.judged_cells,
+        "total_cells": verdict.total_cells,
+        "checks": [{**check_to_document(check), "text": explain(check)} for check in verdict.checks],
+        "aggregates": [aggregate_to_document(column) for column in verdict.aggregates],
+        "created_at": row.created_at,
+    }
 
 
 def _sentence_for_invalid(session: Session, row: EvaluationRow, reason: str | None) -> str:
@@ -122,49 +120,17 @@ def _sentence_for_invalid(session: Session, row: EvaluationRow, reason: str | No
     return sentence_for_invalid(evaluation, reason)
 
 
-def _baseline(
-    session: Session, row: EvaluationRow, assessed: assessments.AssessmentRow
-) -> BaselineRefAnswer | None:
+def _baseline(session: Session, row: EvaluationRow, assessed: assessments.AssessmentRow) -> Document | None:
     champion_id = assessed.baseline_evaluation_id
     if champion_id is None:
         return None
     champion = evaluations.by_id(session, project_id=row.project_id, evaluation_id=champion_id)
     run = runs_db.by_id(session, champion.run_id) if champion else None
-    return BaselineRefAnswer(
-        evaluation=champion_id, run=run.key if run else "", version=assessed.baseline_version
-    )
-
-
-def _check(check: Check) -> CheckAnswer:
-    return CheckAnswer(
-        rule=check.rule,
-        metric=check.metric,
-        group=check.group,
-        outcome=check.outcome,
-        required=check.required,
-        reason=check.reason,
-        notes=list(check.notes),
-        baseline=check.baseline,
-        candidate=check.candidate,
-        worsening=check.worsening,
-        limit=check.limit,
-        detail=check_to_document(check)["detail"] if check.detail else {},
-        text=explain(check),
-    )
-
-
-def _aggregate(column: Aggregate) -> AggregateAnswer:
-    return AggregateAnswer(
-        metric=column.metric,
-        name=column.name,
-        value=column.value,
-        baseline=column.baseline,
-        worsening=column.worsening,
-        groups_used=column.groups_used,
-        groups_total=column.groups_total,
-        left_out=dict(column.left_out),
-        group=column.group,
-    )
+    return {
+        "evaluation": champion_id,
+        "run": run.key if run else "",
+        "version": assessed.baseline_version,
+    }
 
 
 def verdict_summaries(session: Session, rows: Sequence[EvaluationRow]) -> list[EvaluationSummaryAnswer]:

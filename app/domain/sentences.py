@@ -26,6 +26,8 @@ def numbers_apart(a: float, b: float) -> tuple[str, str]:
 
 
 def _written(x: float | int, digits: int) -> str:
+    if isinstance(x, float) and -1e3 < x < 1e3:
+        return f"{x:.{digits}g}"
     if isinstance(x, int) or (math.isfinite(x) and x == math.floor(x) and 1e3 <= abs(x) < 1e15):
         return f"{x:,.0f}" if abs(x) < 10**15 else f"{float(x):.{digits}g}"
     if math.isnan(x):
