@@ -263,7 +263,7 @@ def _insert_checks(
             "outcome": [check.outcome.value for check in checks],
             "required": [check.required for check in checks],
             "reason": [check.reason for check in checks],
-            "notes": [list(check.notes) for check in checks],
+            "notes": [check.notes for check in checks],
             "baseline": [check.baseline for check in checks],
             "candidate": [check.candidate for check in checks],
             "worsening": [check.worsening for check in checks],
