@@ -111,7 +111,7 @@ evaluation_value = Table(
     Column("n", BigInteger),
     Column("stderr", Double),
     PrimaryKeyConstraint("project_id", "evaluation_id", "metric", "group_name"),
-    # Its evaluation is there: looked up once a statement by a trigger, not once a row (migration 0008).
+    # Its evaluation is there: looked up once a statement by a trigger, not once a row (migration 0009).
     one_of("bound", "bound", "exact", "at_least", "at_most"),
 )
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 
 OF_EVALUATION = ("project_id", "evaluation_id"), "evaluation", ("project_id", "id")
 OF_ASSESSMENT = (
