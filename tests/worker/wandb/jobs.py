@@ -56,7 +56,8 @@ def a_job(run_id: str = "eval-1", *, rev: int = 1, alerts: tuple[Alert, ...] = A
 
 def a_small_job(run_id: str = "eval-1", *, rev: int = 1, **others: Any) -> Job:
     """One table, one alert: what a fault needs."""
-    return a_job(run_id, rev=rev, alerts=(WORSE,), **{"bars": (), "lines": (), "histograms": ()} | others)
+    few: dict[str, Any] = {"alerts": (WORSE,), "bars": (), "lines": (), "histograms": ()}
+    return a_job(run_id, rev=rev, **few | others)
 
 
 def a_target(standin: Standin, mode: Mode = Mode.ONLINE) -> Target:

@@ -7,6 +7,7 @@ The client is the real one; only the far end is ours. It keeps what it was sent,
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import re
@@ -52,7 +53,7 @@ class Standin:
     Args:
         key: The only API key that is let in.
         fault: Asked before every request: None goes on, (status, body) is answered instead, `hang:SECONDS` waits
-            and then drops the connection, `drop` drops it at once.
+            and then drops the connection, `drop` drops it at once, `vanish` drops it and takes the server down.
     """
 
     def __init__(self, key: str = KEY) -> None:
@@ -62,6 +63,7 @@ class Standin:
         self.asked: list[Asked] = []
         self.unknown: list[str] = []
         self.stops_runs = False
+        self.is_down = False
         self._lock = threading.RLock()
         self._hold = threading.Event()
         self._sockets: set[socket.socket] = set()
@@ -82,8 +84,10 @@ class Standin:
     def stop(self) -> None:
         """No longer there: the port is closed, and so is every open connection."""
         self._hold.set()
-        self._server.shutdown()
-        self._server.server_close()
+        if not self.is_down:
+            self._server.shutdown()
+            self._server.server_close()
+            self.is_down = True
         with self._lock:
             for each in self._sockets:
                 # A kept-alive connection would go on being served.
@@ -94,9 +98,12 @@ class Standin:
             self._sockets.clear()
 
     def come_back(self) -> None:
-        """There again at the same port, with all that it held."""
+        """There again at the same port, with all that it held; nothing where it never went."""
+        if not self.is_down:
+            return
         self._hold = threading.Event()
         self._server = self._bound(self.port)
+        self.is_down = False
         self._serve()
 
     def _bound(self, port: int) -> ThreadingHTTPServer:
@@ -201,8 +208,11 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(answer, str):
             if answer.startswith("hang:"):
                 self.owner._hold.wait(float(answer.partition(":")[2]))
+            if answer == "vanish":
+                self.owner.stop()
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
             return
         assert answer is not None
         status, body = answer
