@@ -26,12 +26,12 @@ from wandb.sdk.wandb_run import Run
 from app.worker.wandb_jobs import order as orders
 from app.worker.wandb_jobs import outcome as outcomes
 from app.worker.wandb_jobs import readback
-from app.worker.wandb_jobs.acknowledged import alert_answers
 from app.worker.wandb_jobs.failures import Unacceptable, judged
+from app.worker.wandb_jobs.internal_log import alert_answers, lost_artifacts
 from app.worker.wandb_jobs.job import Alert, Job
 from app.worker.wandb_jobs.order import Limits, Mode, Order, Target, sync_command
 from app.worker.wandb_jobs.outcome import Outcome, State
-from app.worker.wandb_jobs.readback import ALERTS, DIGEST, MOST_MARKS, REV, Found
+from app.worker.wandb_jobs.readback import ALERTS, CONTENT, DIGEST, MOST_MARKS, REV, Found
 from app.worker.wandb_jobs.values import Cell, Kind
 
 _TYPES = {Kind.TEXT: str, Kind.NUMBER: float, Kind.FLAG: bool}
@@ -97,7 +97,7 @@ def settings(target: Target, directory: str, limits: Limits) -> wandb.Settings:
 def _deliver(order: Order) -> Outcome:
     job, target = order.job, order.target
     if target.mode is Mode.OFFLINE:
-        written = _write(order, found=None, with_data=True, alerts=job.alerts)
+        written = _write(order, with_data=True, alerts=job.alerts)
         command = sync_command(target, written.directory)
         return Outcome(state=State.KEPT_OFFLINE, directory=written.directory, command=command)
     found = _read(job, target, order.limits)
@@ -108,35 +108,37 @@ def _deliver(order: Order) -> Outcome:
     owed = [alert for alert in job.alerts if alert.mark not in told]
     if not lacks and not owed:
         return Outcome(state=State.ALREADY, url=_url(found))
-    written = _write(order, found=found, with_data=bool(lacks), alerts=owed)
+    written = _write(order, with_data=bool(lacks), alerts=owed)
+    return _checked(order, written, told)
+
+
+def _checked(order: Order, written: _Written, told: list[str]) -> Outcome:
+    """Seal the run if all of it is there, and read it once more."""
+    job, target = order.job, order.target
     found = _read(job, target, order.limits)
-    lacks = readback.missing(job, found)
-    told = readback.told(found)
-    silent = [alert.title for alert in job.alerts if alert.mark not in told]
+    lacks = readback.missing_content(job, found) or "".join(written.lost[:1])
     if lacks:
         return Outcome(state=State.RETRY, reason=f"read back: {lacks}", url=_url(found))
-    if written.unheard:
-        return Outcome(
-            state=State.RETRY, reason=f"W&B did not confirm the alert {written.unheard[0]!r}", url=_url(found)
-        )
+    marks = " ".join([*told, *written.confirmed][-MOST_MARKS:])
+    _seal(job, target, order.limits, {DIGEST: job.digest, ALERTS: marks})
+    found = _read(job, target, order.limits)
+    lacks = readback.missing(job, found)
+    noted = readback.told(found)
+    silent = [alert.title for alert in job.alerts if alert.mark not in noted]
+    if lacks:
+        return Outcome(state=State.RETRY, reason=f"read back: {lacks}", url=_url(found))
     if silent:
         return Outcome(
-            state=State.RETRY, reason=f"read back: the alert {silent[0]!r} is not noted", url=_url(found)
+            state=State.RETRY, reason=f"W&B did not confirm the alert {silent[0]!r}", url=_url(found)
         )
     return Outcome(state=State.DELIVERED, url=_url(found))
 
 
 def _read(job: Job, target: Target, limits: Limits) -> Found | None:
-    """The run as the server has it now; None where it does not exist.
-
-    A new client each time, since each answers again what it was answered once.
-    """
-    api = wandb.Api(
-        overrides={"base_url": target.base_url, "entity": target.entity, "project": target.project},
-        timeout=max(1, round(limits.request_seconds)),
-    )
+    """The run as the server has it now; None where it does not exist."""
+    api = _api(target, limits)
     try:
-        run = api.run(f"{target.entity}/{target.project}/{job.run_id}")
+        run = api.run(_path(job, target))
     except wandb.errors.CommError as error:
         if isinstance(error.exc, RunNotFoundError):
             return None
@@ -147,6 +149,23 @@ def _read(job: Job, target: Target, limits: Limits) -> Found | None:
     return Found(summary=summary, last_step=_last_step(run), files=files, url=run.url)
 
 
+def _seal(job: Job, target: Target, limits: Limits, noted: dict[str, str]) -> None:
+    """Note in the run's summary what has been found to be there; the run is ours and nobody has it open."""
+    _api(target, limits).run(_path(job, target)).summary.update(noted)  # type: ignore[no-untyped-call]
+
+
+def _api(target: Target, limits: Limits) -> wandb.Api:
+    """A new client each time, since each answers again what it was answered once."""
+    return wandb.Api(
+        overrides={"base_url": target.base_url, "entity": target.entity, "project": target.project},
+        timeout=max(1, round(limits.request_seconds)),
+    )
+
+
+def _path(job: Job, target: Target) -> str:
+    return f"{target.entity}/{target.project}/{job.run_id}"
+
+
 def _last_step(run: Any) -> int | None:
     step = run.lastHistoryStep
     return step if isinstance(step, int) and step >= 0 else None
@@ -154,13 +173,20 @@ def _last_step(run: Any) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Written:
-    """Where wandb keeps its record of the run, and the titles of the alerts that W&B did not confirm."""
+    """What wandb itself knows after writing.
+
+    Args:
+        directory: Where it keeps its record of the run.
+        confirmed: The marks of the alerts that W&B has taken.
+        lost: Why tables did not become artifacts.
+    """
 
     directory: str
-    unheard: list[str]
+    confirmed: list[str]
+    lost: list[str]
 
 
-def _write(order: Order, *, found: Found | None, with_data: bool, alerts: Sequence[Alert]) -> _Written:
+def _write(order: Order, *, with_data: bool, alerts: Sequence[Alert]) -> _Written:
     """Write what is missing, the data in one row."""
     job, target = order.job, order.target
     try:
@@ -182,11 +208,13 @@ def _write(order: Order, *, found: Found | None, with_data: bool, alerts: Sequen
     )
     if with_data:
         run.define_metric("*", step_metric=REV)
-        _log(run, {**content, **job.scalars, REV: job.rev})
-        run.summary.update({**job.scalars, REV: job.rev, DIGEST: job.digest})
-    unheard = _send(run, order, alerts, told=readback.told(found))
+        _log(run, {**content, **job.scalars, REV: job.rev, CONTENT: job.digest})
+        # Whoever carries an offline run over reads nothing back; online it is sealed afterwards.
+        run.summary[DIGEST] = job.digest if target.mode is Mode.OFFLINE else ""
+    log = Path(run.settings.log_internal)
+    confirmed = _send(run, log, order, alerts)
     run.finish()
-    return _Written(directory=run.settings.sync_dir, unheard=unheard)
+    return _Written(directory=run.settings.sync_dir, confirmed=confirmed, lost=lost_artifacts(log))
 
 
 def _log(run: Run, row: dict[str, Any]) -> None:
@@ -200,22 +228,16 @@ def _log(run: Run, row: dict[str, Any]) -> None:
         raise Unacceptable(str(error)) from error
 
 
-def _send(run: Run, order: Order, alerts: Sequence[Alert], *, told: list[str]) -> list[str]:
-    """Send the alerts one by one and note in the summary which of them W&B has confirmed; titles of the others."""
-    log = Path(run.settings.log_internal)
-    confirmed, unheard = [], []
+def _send(run: Run, log: Path, order: Order, alerts: Sequence[Alert]) -> list[str]:
+    """Send the alerts one by one; the marks of those that W&B has confirmed."""
+    confirmed = []
     for alert in alerts:
         before = len(alert_answers(log))
         run.alert(alert.title, alert.text, level=alert.level, wait_duration=_ALERT_WAIT_SECONDS)
-        if order.target.mode is Mode.OFFLINE:
-            continue
-        if _answer(log, after=before, seconds=order.limits.acknowledged_seconds):
+        is_online = order.target.mode is Mode.ONLINE
+        if is_online and _answer(log, after=before, seconds=order.limits.acknowledged_seconds):
             confirmed.append(alert.mark)
-        else:
-            unheard.append(alert.title)
-    if confirmed:
-        run.summary[ALERTS] = " ".join([*told, *confirmed][-MOST_MARKS:])
-    return unheard
+    return confirmed
 
 
 def _answer(log: Path, *, after: int, seconds: float) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 from app.worker.wandb_jobs.job import Job
 
 REV = "mirror/rev"
+# What the row holds, and that all of it was found to be there: between the two wandb may lose a part and say nothing.
+CONTENT = "mirror/content"
 DIGEST = "mirror/digest"
 ALERTS = "mirror/alerts"
 # A run that lives long remembers its newest alerts only; W&B itself holds back a repeat for an hour.
@@ -45,11 +47,19 @@ def paths_in(summary: Mapping[str, Any], job: Job) -> list[str]:
 
 
 def missing(job: Job, found: Found | None) -> str:
-    """What of the job's data is not on the server, in words; "" where nothing is missing."""
+    """What of the job's data is not on the server, in words; "" where nothing is missing and that was noted."""
+    lacks = missing_content(job, found)
+    if lacks or found is None:
+        return lacks
+    return "" if found.summary.get(DIGEST) == job.digest else "the run is not sealed"
+
+
+def missing_content(job: Job, found: Found | None) -> str:
+    """What of the job's data is not on the server, as far as W&B tells."""
     if found is None:
         return "the run does not exist"
     summary = found.summary
-    if summary.get(REV) != job.rev or summary.get(DIGEST) != job.digest:
+    if summary.get(REV) != job.rev or summary.get(CONTENT) != job.digest:
         return "the summary is not this job's"
     for key in table_keys(job):
         said = summary.get(key)
@@ -58,8 +68,8 @@ def missing(job: Job, found: Found | None) -> str:
         size = found.files.get(said["path"])
         if size is None or size != said.get("size"):
             return f"the file of the table {key} is not there"
-    step = summary.get("_step")
-    # The summary can arrive without the row that it comes from.
+    # The summary can arrive without the row that it comes from. It has no step after a session that only sent alerts.
+    step = summary.get("_step", 0)
     if not isinstance(step, int) or found.last_step is None or found.last_step < step:
         return "the history's row is not there"
     return ""

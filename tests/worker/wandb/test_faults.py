@@ -54,12 +54,23 @@ def answer_is_lost(standin: Standin) -> Callable[[Asked], Answer]:
     return lose
 
 
+# A row whose table was lost cannot be repaired, only followed by a whole one of the same content.
+REPAIRED = {
+    "upload 403",
+    "upload 500",
+    "upload hangs",
+    "no upload address",
+    "hangs midway",
+    "no artifact",
+} | {"artifact not committed"}
 REFUSED = json.dumps({"data": {"notifyScriptableRunAlert": {"success": False}}}).encode()
 QUICK: dict[str, Fault] = {
     "stream 400": at("stream", (400, b"{}")),
     "stream 500": at("stream", (500, b"{}")),
     "upload 403": at("upload", (403, b"")),
     "upload 500": at("upload", (500, b"")),
+    "no artifact": at("CreateArtifact", (400, b"{}")),
+    "artifact not committed": at("CommitArtifact", (400, b"{}")),
     "no upload address": at("CreateRunFiles", (400, b"{}")),
     "alert 400": at("NotifyScriptableRunAlert", (400, b"{}")),
     "alert refused": at("NotifyScriptableRunAlert", (200, REFUSED)),
@@ -72,7 +83,7 @@ SLOW: dict[str, Fault] = {
     "alert 500": at("NotifyScriptableRunAlert", (500, b"{}")),
     "alert hangs": at("NotifyScriptableRunAlert", "hang:60"),
     "all hangs": at("*", "hang:60"),
-    "hangs midway": at("ArtifactType", "hang:60"),
+    "hangs midway": at("CreateRunFiles", "hang:60"),
     "stream hangs": at("stream", "hang:60"),
     "429": at("*", (429, b"{}")),
     "500 at init": at("UpsertBucket", (500, b"{}")),
@@ -150,10 +161,8 @@ def test_a_fault_is_noticed_bounded_in_time_and_made_good_once(tmp_path: Path) -
     assert {name: seen.alerts for name, seen in found.items() if seen.alerts != [WORSE.title]} == {}
     expected = [list(row) for row in a_small_job().tables[0].rows]
     assert {name: seen.table for name, seen in found.items() if seen.table != expected} == {}
-    # A row whose table was lost cannot be repaired, only followed by a whole one of the same content.
     assert {name: seen.revs for name, seen in found.items() if seen.revs != {1}} == {}
-    repaired = {name for name, seen in found.items() if seen.rows == 2}
-    assert repaired <= {"upload 403", "upload 500", "upload hangs", "no upload address"}
+    assert {name for name, seen in found.items() if seen.rows == 2} <= REPAIRED
     assert {name: seen.rows for name, seen in found.items() if seen.rows > 2} == {}
 
 
