@@ -7,6 +7,7 @@ it lives.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,25 +19,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import wandb
 from pydantic import ValidationError
 from wandb.apis.public.runs import RunNotFoundError
+from wandb.plot.custom_chart import CustomChart
 from wandb.sdk.wandb_run import Run
 
 from app.worker.wandb_jobs import order as orders
 from app.worker.wandb_jobs import outcome as outcomes
 from app.worker.wandb_jobs import readback
 from app.worker.wandb_jobs.failures import Unacceptable, judged
-from app.worker.wandb_jobs.internal_log import alert_answers, lost_artifacts
+from app.worker.wandb_jobs.internal_log import alert_answers
 from app.worker.wandb_jobs.job import Alert, Job
 from app.worker.wandb_jobs.order import Limits, Mode, Order, Target, sync_command
 from app.worker.wandb_jobs.outcome import Outcome, State
-from app.worker.wandb_jobs.readback import ALERTS, CONTENT, DIGEST, MOST_MARKS, REV, Found
+from app.worker.wandb_jobs.readback import ALERTS, DIGEST, MOST_MARKS, REV, Found
 from app.worker.wandb_jobs.values import Cell, Kind
 
 _TYPES = {Kind.TEXT: str, Kind.NUMBER: float, Kind.FLAG: bool}
 # Within this W&B itself sends no second alert of the same title: should we die between sending and noting it.
 _ALERT_WAIT_SECONDS = 3600
+_HELPER_GONE_SECONDS = 5.0
 
 
 def main() -> None:
@@ -97,7 +101,7 @@ def settings(target: Target, directory: str, limits: Limits) -> wandb.Settings:
 def _deliver(order: Order) -> Outcome:
     job, target = order.job, order.target
     if target.mode is Mode.OFFLINE:
-        written = _write(order, with_data=True, alerts=job.alerts)
+        written = _write(order, with_data=True, alerts=job.alerts, told=[])
         command = sync_command(target, written.directory)
         return Outcome(state=State.KEPT_OFFLINE, directory=written.directory, command=command)
     found = _read(job, target, order.limits)
@@ -108,37 +112,29 @@ def _deliver(order: Order) -> Outcome:
     owed = [alert for alert in job.alerts if alert.mark not in told]
     if not lacks and not owed:
         return Outcome(state=State.ALREADY, url=_url(found))
-    written = _write(order, with_data=bool(lacks), alerts=owed)
-    return _checked(order, written, told)
-
-
-def _checked(order: Order, written: _Written, told: list[str]) -> Outcome:
-    """Seal the run if all of it is there, and read it once more."""
-    job, target = order.job, order.target
+    written = _write(order, with_data=bool(lacks), alerts=owed, told=told)
     found = _read(job, target, order.limits)
-    lacks = readback.missing_content(job, found) or "".join(written.lost[:1])
-    if lacks:
-        return Outcome(state=State.RETRY, reason=f"read back: {lacks}", url=_url(found))
-    marks = " ".join([*told, *written.confirmed][-MOST_MARKS:])
-    _seal(job, target, order.limits, {DIGEST: job.digest, ALERTS: marks})
-    found = _read(job, target, order.limits)
-    lacks = readback.missing(job, found)
     noted = readback.told(found)
-    silent = [alert.title for alert in job.alerts if alert.mark not in noted]
-    if lacks:
-        return Outcome(state=State.RETRY, reason=f"read back: {lacks}", url=_url(found))
-    if silent:
-        return Outcome(
-            state=State.RETRY, reason=f"W&B did not confirm the alert {silent[0]!r}", url=_url(found)
-        )
+    silent = [
+        f"W&B did not confirm the alert {each.title!r}" for each in job.alerts if each.mark not in noted
+    ]
+    reasons = [*written.lost, *filter(None, [readback.missing(job, found)]), *silent]
+    if reasons:
+        return Outcome(state=State.RETRY, reason=reasons[0], url=_url(found))
     return Outcome(state=State.DELIVERED, url=_url(found))
 
 
 def _read(job: Job, target: Target, limits: Limits) -> Found | None:
-    """The run as the server has it now; None where it does not exist."""
-    api = _api(target, limits)
+    """The run as the server has it now; None where it does not exist.
+
+    With a new client each time, since each answers again what it was answered once.
+    """
+    api = wandb.Api(
+        overrides={"base_url": target.base_url, "entity": target.entity, "project": target.project},
+        timeout=max(1, round(limits.request_seconds)),
+    )
     try:
-        run = api.run(_path(job, target))
+        run = api.run(f"{target.entity}/{target.project}/{job.run_id}")
     except wandb.errors.CommError as error:
         if isinstance(error.exc, RunNotFoundError):
             return None
@@ -147,23 +143,6 @@ def _read(job: Job, target: Target, limits: Limits) -> Found | None:
     paths = readback.paths_in(summary, job)
     files = {file.name: file.size for file in run.files(names=paths)} if paths else {}
     return Found(summary=summary, last_step=_last_step(run), files=files, url=run.url)
-
-
-def _seal(job: Job, target: Target, limits: Limits, noted: dict[str, str]) -> None:
-    """Note in the run's summary what has been found to be there; the run is ours and nobody has it open."""
-    _api(target, limits).run(_path(job, target)).summary.update(noted)  # type: ignore[no-untyped-call]
-
-
-def _api(target: Target, limits: Limits) -> wandb.Api:
-    """A new client each time, since each answers again what it was answered once."""
-    return wandb.Api(
-        overrides={"base_url": target.base_url, "entity": target.entity, "project": target.project},
-        timeout=max(1, round(limits.request_seconds)),
-    )
-
-
-def _path(job: Job, target: Target) -> str:
-    return f"{target.entity}/{target.project}/{job.run_id}"
 
 
 def _last_step(run: Any) -> int | None:
@@ -177,16 +156,14 @@ class _Written:
 
     Args:
         directory: Where it keeps its record of the run.
-        confirmed: The marks of the alerts that W&B has taken.
-        lost: Why tables did not become artifacts.
+        lost: Why tables did not become artifacts, of which W&B's page draws them.
     """
 
     directory: str
-    confirmed: list[str]
     lost: list[str]
 
 
-def _write(order: Order, *, with_data: bool, alerts: Sequence[Alert]) -> _Written:
+def _write(order: Order, *, with_data: bool, alerts: Sequence[Alert], told: list[str]) -> _Written:
     """Write what is missing, the data in one row."""
     job, target = order.job, order.target
     try:
@@ -208,13 +185,41 @@ def _write(order: Order, *, with_data: bool, alerts: Sequence[Alert]) -> _Writte
     )
     if with_data:
         run.define_metric("*", step_metric=REV)
-        _log(run, {**content, **job.scalars, REV: job.rev, CONTENT: job.digest})
-        # Whoever carries an offline run over reads nothing back; online it is sealed afterwards.
-        run.summary[DIGEST] = job.digest if target.mode is Mode.OFFLINE else ""
+        _log(run, {**content, **job.scalars, REV: job.rev})
     log = Path(run.settings.log_internal)
     confirmed = _send(run, log, order, alerts)
+    lost = _lost_artifacts(content, order.limits) if with_data and target.mode is Mode.ONLINE else []
+    if with_data:
+        # With the row it goes out last of all, so that a run with this digest is whole.
+        run.summary[DIGEST] = "" if lost else job.digest
+    if confirmed:
+        run.summary[ALERTS] = " ".join([*told, *confirmed][-MOST_MARKS:])
     run.finish()
-    return _Written(directory=run.settings.sync_dir, confirmed=confirmed, lost=lost_artifacts(log))
+    return _Written(directory=run.settings.sync_dir, lost=lost)
+
+
+def _lost_artifacts(content: dict[str, Any], limits: Limits) -> list[str]:
+    """Why tables did not become artifacts; wandb's `finish` says nothing of it, and their files may be there.
+
+    There is no public way from a logged table to its artifact, nor to what W&B answered.
+    """
+    lost = []
+    end = time.monotonic() + limits.taken_seconds
+    for key, logged in content.items():
+        table = logged.table if isinstance(logged, CustomChart) else logged
+        target = table._artifact_target  # noqa: SLF001
+        handle = None if target is None else target.artifact._save_handle  # noqa: SLF001
+        if handle is None:
+            lost.append(f"wandb did not send the table {key}")
+            continue
+        try:
+            answer = handle.wait_or(timeout=max(0.1, end - time.monotonic()))
+        except TimeoutError:
+            lost.append(f"W&B did not take the table {key} in time")
+        else:
+            if said := answer.response.log_artifact_response.error_message:
+                lost.append(f"W&B did not take the table {key}: {said}")
+    return lost
 
 
 def _log(run: Run, row: dict[str, Any]) -> None:
@@ -235,7 +240,7 @@ def _send(run: Run, log: Path, order: Order, alerts: Sequence[Alert]) -> list[st
         before = len(alert_answers(log))
         run.alert(alert.title, alert.text, level=alert.level, wait_duration=_ALERT_WAIT_SECONDS)
         is_online = order.target.mode is Mode.ONLINE
-        if is_online and _answer(log, after=before, seconds=order.limits.acknowledged_seconds):
+        if is_online and _answer(log, after=before, seconds=order.limits.taken_seconds):
             confirmed.append(alert.mark)
     return confirmed
 
@@ -280,9 +285,15 @@ def _url(found: Found | None) -> str:
 
 
 def _leave_with_parent(lifeline: int, directory: str) -> None:
-    """End this process when the parent is gone, and take the directory along: nobody else knows of it."""
+    """End this process when the parent is gone, and take its helper and the directory along: nobody else knows of them."""
     while os.read(lifeline, 1):
         continue
+    helpers = psutil.Process().children(recursive=True)
+    for helper in helpers:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            helper.kill()
+    # One that still writes would make the directory again while it is being removed.
+    psutil.wait_procs(helpers, timeout=_HELPER_GONE_SECONDS)
     shutil.rmtree(directory, ignore_errors=True)
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""What only wandb's own log tells: `run.alert` and `run.finish` return the same whatever W&B answered."""
+"""What only wandb's own log tells: `run.alert` returns the same whatever W&B answered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 _ALERT = "sender: sendAlert: "
 _TAKEN = "sender: sendAlert: notified scriptable run alert"
-_NO_ARTIFACT = "sender: failed to log artifact"
 
 
 def alert_answers(log: Path) -> list[bool]:
@@ -17,22 +16,13 @@ def alert_answers(log: Path) -> list[bool]:
     Args:
         log: wandb's `debug-internal.log`, one JSON object a line; it may not be there yet.
     """
-    return [_is_yes(line) for line in _lines(log, _ALERT)]
-
-
-def lost_artifacts(log: Path) -> list[str]:
-    """Why tables did not become artifacts, of which W&B's page draws them; their files may be there all the same."""
-    return [str(line["msg"]) for line in _lines(log, _NO_ARTIFACT)]
-
-
-def _lines(log: Path, beginning: str) -> list[dict[str, Any]]:
     try:
         lines = log.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     # What stands after the last line break is still being written.
-    said = (_parsed(line) for line in lines[:-1] if beginning.encode() in line)
-    return [line for line in said if str(line.get("msg", "")).startswith(beginning)]
+    said = (_parsed(line) for line in lines[:-1] if _ALERT.encode() in line)
+    return [_is_yes(line) for line in said if str(line.get("msg", "")).startswith(_ALERT)]
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

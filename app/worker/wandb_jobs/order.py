@@ -49,7 +49,7 @@ class Limits:
     retries: int = 3
     shortest_wait_seconds: float = 0.3
     longest_wait_seconds: float = 1.0
-    acknowledged_seconds: float = 20.0
+    taken_seconds: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,7 @@ from typing import Any
 from app.worker.wandb_jobs.job import Job
 
 REV = "mirror/rev"
-# What the row holds, and that all of it was found to be there: between the two wandb may lose a part and say nothing.
-CONTENT = "mirror/content"
+# It is set last, when everything that a row refers to has been taken.
 DIGEST = "mirror/digest"
 ALERTS = "mirror/alerts"
 # A run that lives long remembers its newest alerts only; W&B itself holds back a repeat for an hour.
@@ -47,19 +46,11 @@ def paths_in(summary: Mapping[str, Any], job: Job) -> list[str]:
 
 
 def missing(job: Job, found: Found | None) -> str:
-    """What of the job's data is not on the server, in words; "" where nothing is missing and that was noted."""
-    lacks = missing_content(job, found)
-    if lacks or found is None:
-        return lacks
-    return "" if found.summary.get(DIGEST) == job.digest else "the run is not sealed"
-
-
-def missing_content(job: Job, found: Found | None) -> str:
-    """What of the job's data is not on the server, as far as W&B tells."""
+    """What of the job's data is not on the server, in words; "" where nothing is missing."""
     if found is None:
         return "the run does not exist"
     summary = found.summary
-    if summary.get(REV) != job.rev or summary.get(CONTENT) != job.digest:
+    if summary.get(REV) != job.rev or summary.get(DIGEST) != job.digest:
         return "the summary is not this job's"
     for key in table_keys(job):
         said = summary.get(key)

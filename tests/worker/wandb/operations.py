@@ -219,7 +219,7 @@ def _run_files(held: Held, url: str, body: Json) -> Json:
     return {"project": {"internalId": "1", "run": {"fileCount": len(edges), "files": files}}}
 
 
-OPERATIONS: Mapping[str, Callable[[Held, str, Json], Json]] = {
+OPERATIONS: dict[str, Callable[[Held, str, Json], Json]] = {
     "RunResumeStatus": _resume,
     "UpsertBucket": _upsert,
     "Viewer": _viewer,

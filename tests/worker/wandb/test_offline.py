@@ -137,7 +137,12 @@ def test_the_command_brings_the_run_with_its_alert_to_the_server(
         "WANDB_ERROR_REPORTING": "false",
     }
     subprocess.run(
-        words, env={**home, "WANDB_API_KEY": KEY}, stdin=subprocess.DEVNULL, check=True, timeout=60
+        words,
+        cwd=tmp_path,
+        env={**home, "WANDB_API_KEY": KEY},
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=60,
     )
 
     held = standin.run("eval-1")
