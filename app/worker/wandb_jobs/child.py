@@ -45,7 +45,9 @@ _HELPER_GONE_SECONDS = 5.0
 
 def main() -> None:
     directory, lifeline = sys.argv[1], int(sys.argv[2])
-    threading.Thread(target=_leave_with_parent, args=(lifeline, directory), daemon=True).start()
+    is_orphaned = threading.Event()
+    leave = threading.Thread(target=_leave_with_parent, args=(lifeline, directory, is_orphaned), daemon=True)
+    leave.start()
     # What wandb prints must not get between the parent and the outcome.
     answer = os.dup(1)
     os.dup2(2, 1)
@@ -54,6 +56,9 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  the door: whatever wandb raises is an outcome
         outcome = judged(error)
     os.write(answer, json.dumps(outcomes.to_document(outcome)).encode() + b"\n")
+    if is_orphaned.is_set():
+        # What failed is the helper that was killed; the directory is still being removed.
+        leave.join()
     # Whatever wandb would still do at the end of the process, it is not what was read back, and it may take minutes.
     os._exit(0)
 
@@ -284,10 +289,11 @@ def _url(found: Found | None) -> str:
     return "" if found is None else found.url
 
 
-def _leave_with_parent(lifeline: int, directory: str) -> None:
-    """End this process when the parent is gone, and take its helper and the directory along: nobody else knows of them."""
+def _leave_with_parent(lifeline: int, directory: str, is_orphaned: threading.Event) -> None:
+    """End this process when the parent is gone, with its helper and its directory: nobody else knows of them."""
     while os.read(lifeline, 1):
         continue
+    is_orphaned.set()
     helpers = psutil.Process().children(recursive=True)
     for helper in helpers:
         with contextlib.suppress(psutil.NoSuchProcess):
