@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from datetime import datetime
 from app.domain.evaluations import OVERALL, Bound
 from app.domain.sentences import percent
 from app.worker.wandb_jobs.job import Job, Table, table
-from app.worker.wandb_jobs.values import Cell, Kind, key_part, run_id, strict
+from app.worker.wandb_jobs.values import Cell, Kind, finite, key_part, run_id, strict, written
 
 TOP = 5
 _KINDS: Mapping[str, Kind] = {
@@ -109,6 +110,8 @@ def board_table(name: str, rows: Sequence[BoardRow]) -> Table:
 
 def _cells(row: BoardRow) -> tuple[object, ...]:
     group, worsening = row.worst or (None, None)
+    # One diverged run must not make the column a text, by which nobody can sort.
+    remarks = [] if math.isfinite(row.value) else [f"value is {written(row.value)}"]
     return (
         row.suite,
         row.stage,
@@ -116,7 +119,7 @@ def _cells(row: BoardRow) -> tuple[object, ...]:
         row.group,
         row.rank,
         row.run,
-        row.value,
+        finite(row.value),
         row.bound.value,
         row.n,
         group,
@@ -124,7 +127,7 @@ def _cells(row: BoardRow) -> tuple[object, ...]:
         worsening,
         row.gate,
         row.eligible,
-        row.remark,
+        "; ".join([*remarks, *filter(None, [row.remark])]),
         ", ".join(row.tags),
         row.evaluated.isoformat(timespec="seconds"),
         row.page,

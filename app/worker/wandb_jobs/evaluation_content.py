@@ -11,7 +11,7 @@ from app.domain.evaluations import OVERALL, Evaluation
 from app.domain.gate import blocks, leaves_open_question
 from app.domain.outcomes import Check, Outcome, Rule, Verdict
 from app.domain.sentences import explain, percent
-from app.domain.suites import TIER_PREFIX, Suite
+from app.domain.suites import Suite, is_reserved
 from app.worker.wandb_jobs.board_content import BoardRow, board_table
 from app.worker.wandb_jobs.job import Alert, AlertLevel, Bars, Job, Table, alert, bars, table
 from app.worker.wandb_jobs.ttc_content import TtcStep, ttc_charts
@@ -143,7 +143,7 @@ def heatmap_table(verdict: Verdict, suite: Suite) -> Table:
     rows = [
         (check.metric, check.group, tiers.get(check.group or ""), check.worsening, check.outcome.value)
         for check in _of(verdict, Rule.REGRESSION)
-        if check.group is not None and check.group != OVERALL and not check.group.startswith(TIER_PREFIX)
+        if check.group is not None and not is_reserved(check.group)
     ]
     return table("groups/heatmap", _HEATMAP, rows)
 
@@ -209,7 +209,7 @@ def _violations(limits: Sequence[Check]) -> Bars:
 
 def _counts(verdict: Verdict) -> dict[str, Cell]:
     of_regression = _of(verdict, Rule.REGRESSION)
-    counts = Counter(check.outcome for check in of_regression)
+    counts = Counter(check.outcome for check in _cells(of_regression))
     known = [check.worsening for check in of_regression if check.worsening is not None]
     scalars: dict[str, Cell] = {
         "regression/status": _status(verdict),
@@ -299,6 +299,11 @@ def _change(check: Check) -> str:
 
 def _of(verdict: Verdict, rule: Rule) -> list[Check]:
     return [check for check in verdict.checks if check.rule is rule]
+
+
+def _cells(checks: list[Check]) -> list[Check]:
+    """Those of single groups, as the verdict's sentence counts them; all where there are no groups."""
+    return [check for check in checks if check.group is not None and not is_reserved(check.group)] or checks
 
 
 def _worst_first(checks: Iterable[Check]) -> list[Check]:

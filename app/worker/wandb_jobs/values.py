@@ -35,7 +35,8 @@ def strict(value: object) -> Cell:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Decimal):
-        value = float(value)
+        # A signaling NaN refuses to become a float.
+        value = math.nan if value.is_nan() else float(value)
     if isinstance(value, int):
         return int(value) if abs(value) <= _LARGEST_WHOLE else strict(_as_float(value))
     if isinstance(value, float):
