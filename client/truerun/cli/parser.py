@@ -13,6 +13,7 @@ from truerun.cli import (
     compare,
     exchange,
     execute,
+    imports,
     leaderboard,
     policies,
     runs,
@@ -243,11 +244,7 @@ def _add_sinks(add: _Add, family: Callable[..., Any]) -> None:
 
 
 def _add_rest(add: _Add, family: Callable[..., Any]) -> None:
-    imported = add(
-        "csv", exchange.import_csv, "import a CSV file", within=family("import", "bring in old results")
-    )
-    imported.add_argument("file", metavar="FILE.csv")
-    imported.add_argument("--suite", required=True)
+    imports.add_commands(add, family("import", "bring in past runs, or old results"))
     exported = add(
         "csv", exchange.export_csv, "export runs as CSV", within=family("export", "take results out")
     )

@@ -73,11 +73,16 @@ class Service:
                 return
             query["cursor"] = page["next_cursor"]
 
-    def _asked(self, method: str, path: str, **request: Any) -> Answer:
+    @property
+    def transport(self) -> Transport:
+        """The connection itself, for whoever reads answers by rules of its own."""
         if self._transport is None:
             self._transport = Transport(_address(self.settings), self.settings.token)
+        return self._transport
+
+    def _asked(self, method: str, path: str, **request: Any) -> Answer:
         for pause in (*PAUSES_SECONDS, None):
-            answer = self._transport.send(method, path, seconds=REQUEST_SECONDS, **request)
+            answer = self.transport.send(method, path, seconds=REQUEST_SECONDS, **request)
             if pause is None or method != "GET" or answer.status not in (None, 502, 503, 504):
                 break
             time.sleep(pause)
