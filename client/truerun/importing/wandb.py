@@ -167,7 +167,7 @@ class WandbProject:
             lines = (page.get("run") or {}).get("history") or []
             if len(lines) >= _PAGE_STEPS and until - first > _PAGE_STEPS:
                 # As many rows as were asked for: it may have been thinned.
-                width = _PAGE_STEPS
+                width = max(_PAGE_STEPS, (until - first) // 4)
                 continue
             yield from sorted(map(_object, lines), key=lambda row: int(row.get("_step") or 0))
             first = until
