@@ -44,6 +44,7 @@ class Topic(StrEnum):
     RUN_VALIDITY = "run.validity"
     # Carries no content: whoever delivers it reads the newest state.
     LEADERBOARD_CHANGED = "leaderboard.changed"
+    SINK_STUCK = "sink.stuck"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

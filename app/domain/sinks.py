@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from app.domain.alerts import AlertKind, Level
+from app.domain.alerts import Level
 from app.domain.documents import Reader, shown
+from app.domain.notices import NoticeKind
 from app.errors import InvalidInput, Problem
 
 WANDB_CLOUD = "https://api.wandb.ai"
@@ -75,11 +76,11 @@ class Route:
     """
 
     levels: tuple[Level, ...] = ()
-    kinds: tuple[AlertKind, ...] = ()
+    kinds: tuple[NoticeKind, ...] = ()
     suites: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
 
-    def matches(self, *, level: Level, kind: AlertKind, suite: str | None, groups: Collection[str]) -> bool:
+    def matches(self, *, level: Level, kind: NoticeKind, suite: str | None, groups: Collection[str]) -> bool:
         """Whether an alert is wanted.
 
         Args:
@@ -129,7 +130,7 @@ SinkSettings: TypeAlias = LogSettings | WandbSettings | AppriseSettings | Webhoo
 
 
 def wanted_by(
-    routes: Collection[Route], *, level: Level, kind: AlertKind, suite: str | None, groups: Collection[str]
+    routes: Collection[Route], *, level: Level, kind: NoticeKind, suite: str | None, groups: Collection[str]
 ) -> bool:
     """Whether any of the routes wants the alert; no routes at all want every alert."""
     return not routes or any(
@@ -269,7 +270,7 @@ def _read_routes(read: Reader) -> tuple[Route, ...]:
     for table in read.tables("routes", at_most=MAX_ROUTES):
         route = Route(
             levels=tuple(map(Level, table.words("levels", Level))),
-            kinds=tuple(map(AlertKind, table.words("kinds", AlertKind))),
+            kinds=tuple(map(NoticeKind, table.words("kinds", NoticeKind))),
             suites=tuple(table.names("suites", at_most=MAX_NAMES)),
             groups=tuple(table.names("groups", at_most=MAX_NAMES)),
         )

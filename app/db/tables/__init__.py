@@ -11,7 +11,7 @@ from __future__ import annotations
 from app.db.columns import metadata
 from app.db.tables.accounts import audit_event, project, retention, token
 from app.db.tables.champions import baseline, baseline_event, leaderboard_row, seed_set
-from app.db.tables.deliveries import alert, outbox_message, sink
+from app.db.tables.deliveries import alert, notice_told, outbox_message, sink
 from app.db.tables.evaluations import assessment, check_result, evaluation, evaluation_value
 from app.db.tables.history import (
     metric_chunk,
@@ -41,6 +41,7 @@ __all__ = [
     "metric_chunk",
     "metric_series",
     "metric_summary",
+    "notice_told",
     "outbox_message",
     "policy",
     "project",

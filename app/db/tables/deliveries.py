@@ -77,6 +77,19 @@ sink = Table(
     ForeignKeyConstraint(["project_id"], ["project.id"]),
 )
 
+# What a sink's receivers were told of, for its cool-down.
+notice_told = Table(
+    "notice_told",
+    metadata,
+    project_column(),
+    text_column("sink"),
+    text_column("subject"),
+    text_column("level"),
+    at_column("told_at"),
+    PrimaryKeyConstraint("project_id", "sink", "subject"),
+    one_of("level", "level", "info", "warn", "error"),
+)
+
 outbox_message = Table(
     "outbox_message",
     metadata,

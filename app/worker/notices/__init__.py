@@ -1,0 +1,1 @@
+"""Telling people by chat and machines by signed webhooks; what is told is made in `services.notices`."""
