@@ -95,10 +95,15 @@ def write(
     *,
     project_id: UUID,
     messages: Sequence[NewMessage],
-    now: datetime,
+    now: datetime | None = None,
     only_sink: str | None = None,
+    but_not: str | None = None,
 ) -> None:
-    """Owe the messages, in their order, to every sink of the project that is enabled, or only to that one of them."""
+    """Owe the messages, in their order, to every sink of the project that is enabled, or only to some of them.
+
+    Args:
+        now: None is the database's clock.
+    """
     if not messages:
         return
     _WRITE.run(
@@ -109,6 +114,7 @@ def write(
         payloads=[dump_strictly(message.payload) for message in messages],
         now=now,
         only_sink=only_sink,
+        but_not=but_not,
     )
 
 
@@ -130,7 +136,7 @@ def _writing() -> Insert:
             rows.c.topic,
             rows.c.order_key,
             cast(rows.c.payload, JSONB),
-            bindparam("now", type_=outbox_message.c.created_at.type),
+            func.coalesce(bindparam("now", type_=outbox_message.c.created_at.type), func.now()),
             func.now(),
         )
         .select_from(sink.join(rows, literal(value=True)))
@@ -138,6 +144,7 @@ def _writing() -> Insert:
             sink.c.project_id == bindparam("project_id"),
             sink.c.enabled,
             sink.c.name == func.coalesce(bindparam("only_sink", type_=Text), sink.c.name),
+            sink.c.name.is_distinct_from(bindparam("but_not", type_=Text)),
         )
         .order_by(rows.c.ordinal, sink.c.name)
     )
@@ -314,8 +321,11 @@ def postpone(session: Session, message: ClaimedMessage, *, delay: timedelta, err
 
 
 def bury(session: Session, message: ClaimedMessage, *, error: str) -> bool:
-    """Give up; the messages behind it go on."""
-    return _settle(session, message, buried_at=func.now(), last_error=error)
+    """Give up; the messages behind it go on, and the project's other sinks are told."""
+    if not _settle(session, message, buried_at=func.now(), last_error=error):
+        return False
+    _tell_others(session, message, reason=f"given up after {message.attempts} tries: {error}")
+    return True
 
 
 def pause(session: Session, message: ClaimedMessage, *, delay: timedelta, reason: str) -> bool:
@@ -327,7 +337,20 @@ def pause(session: Session, message: ClaimedMessage, *, delay: timedelta, reason
         .where(sink.c.project_id == message.project_id, sink.c.name == message.sink)
         .values(paused_until=func.now() + delay, paused_because=reason)
     )
+    _tell_others(session, message, reason=f"left alone for now: {reason}")
     return True
+
+
+def _tell_others(session: Session, message: ClaimedMessage, *, reason: str) -> None:
+    if message.topic == Topic.SINK_STUCK:
+        # Two sinks that are both stuck would tell each other for ever.
+        return
+    stuck = NewMessage(
+        topic=Topic.SINK_STUCK,
+        order_key=f"sink:{message.sink}",
+        payload={"sink": message.sink, "reason": reason},
+    )
+    write(session, project_id=message.project_id, messages=[stuck], but_not=message.sink)
 
 
 def release(session: Session, message: ClaimedMessage) -> bool:
