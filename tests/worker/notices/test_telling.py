@@ -290,7 +290,7 @@ def test_many_at_once_are_told_as_one(world: World, project: ProjectRow, http: H
 def test_a_sink_that_is_stuck_is_told_by_the_others(
     world: World, project: ProjectRow, http: HttpReceiver
 ) -> None:
-    a_sink(world, project.id, "mirror", kind="wandb", project="burgers")
+    a_sink(world, project.id, "mirror", kind="wandb")
     a_sink(world, project.id, "ours", kind="webhook", url=http.url, secret_env="TRUERUN_SECRET_HOOK")
     posted(world, a_run(world, "second").run_id, GOOD)
     delivered(world, "webhook", a_webhook(world))
