@@ -18,6 +18,7 @@ from app.db.tables import (
     metric_chunk,
     metric_series,
     metric_summary,
+    notice_told,
     outbox_message,
     record_block,
     record_gap,
@@ -164,6 +165,11 @@ def _owe_everything(world: World, project: UUID) -> None:
     work_until_idle(a_worker(world, FakeSink(fails=lambda message: True)), most=3)
     owe(world, project, "owed", key="run:owed")
     with world.transaction() as session:
+        session.execute(
+            insert(notice_told).values(
+                project_id=project, sink="log", subject=AWKWARD, level="warn", told_at=NOW
+            )
+        )
         session.execute(
             update(outbox_message).where(outbox_message.c.delivered_at.is_not(None)).values(receipt=AWKWARD)
         )
