@@ -26,6 +26,7 @@ from app.api import (
     sinks,
     suites,
     tokens,
+    training_tables,
 )
 
 _PREFIX = "/api/v1"
@@ -60,6 +61,7 @@ def build(*, version: str, lifespan: Callable[[FastAPI], AbstractAsyncContextMan
         evaluations,
         records,
         history,
+        training_tables,
         policies,
         baselines,
         leaderboards,

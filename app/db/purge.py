@@ -51,6 +51,7 @@ from app.db.tables import (
     stream,
     suite,
     token,
+    ttc_step,
 )
 from app.domain.alerts import State
 from app.domain.evaluations import Purpose
@@ -59,10 +60,11 @@ from app.domain.evaluations import Purpose
 OF_AN_EVALUATION = (check_result, assessment, leaderboard_row, evaluation_value)
 # And with their run; evaluations go before.
 OF_A_RUN = (
-    metric_chunk, record_block, metric_summary, metric_series, run_event, record_gap, record_reject, stream, attempt,
+    metric_chunk, record_block, metric_summary, metric_series, run_event, ttc_step, record_gap, record_reject, stream,
+    attempt,
 )  # fmt: skip
 # What goes by `history_days`.
-OF_A_HISTORY = (metric_chunk, record_block, run_event)
+OF_A_HISTORY = (metric_chunk, record_block, run_event, ttc_step)
 _STANDING = [state.value for state in State if state is not State.RESOLVED]
 
 

@@ -16,6 +16,7 @@ from app.domain.history import (
     MOST_RECORDS,
     Batch,
     Block,
+    Choice,
     Event,
     Finish,
     Gap,
@@ -26,6 +27,7 @@ from app.domain.history import (
 )
 from app.domain.liveness import Status
 from app.domain.names import MAX_NAME_LENGTH, name_problem
+from app.domain.ttc import MOST_CANDIDATES, Selection
 from app.errors import InvalidInput
 
 _INT64 = range(-(2**63), 2**63)
@@ -102,6 +104,7 @@ def read_batch(document: BatchDocument) -> Batch:
         until=until,
         blocks=tuple(kept_block for block in blocks for kept_block in _without(block, rejected)),
         events=tuple(each for each in kept if isinstance(each, Event)),
+        choices=tuple(each for each in kept if isinstance(each, Choice)),
         patches=tuple(each for each in kept if isinstance(each, Patch)),
         # A stream ends once; what ends it again says how it really ended.
         finish=finishes[-1] if finishes else None,
@@ -218,7 +221,7 @@ def _steps(given: Regular | list[int], count: int, place: str) -> tuple[Wholes, 
 
 def _read_other(
     document: Mapping[str, Any], place: str, rejected: dict[int, str]
-) -> Gap | tuple[int, Event | Patch | Finish | None]:
+) -> Gap | tuple[int, Event | Choice | Patch | Finish | None]:
     idx = document.get("idx")
     if not isinstance(idx, int) or isinstance(idx, bool) or not 0 <= idx < 2**62:
         raise InvalidInput("must be a whole number ≥ 0", field=f"{place}.idx")
@@ -244,6 +247,27 @@ def _read_event(idx: int, document: Mapping[str, Any]) -> Event | None:
     return Event(idx=idx, time=time, step=step, kind=kind, level=level, title=title, detail=detail)
 
 
+def _read_choice(idx: int, document: Mapping[str, Any]) -> Choice | None:
+    step, given, chosen, time = (
+        document.get("step"),
+        document.get("rewards"),
+        document.get("chosen"),
+        _time(document),
+    )
+    if not isinstance(step, int) or step not in _INT64 or time is None or not isinstance(given, list):
+        return None
+    rewards = [_WORDS.get(reward) if isinstance(reward, str) else reward for reward in given]
+    if not isinstance(chosen, int) or not 0 <= chosen < len(rewards) <= MOST_CANDIDATES:
+        return None
+    if not all(isinstance(reward, int | float) for reward in rewards):
+        return None
+    try:
+        numbers = tuple(float(cast("float", reward)) for reward in rewards)
+    except OverflowError:
+        return None
+    return Choice(idx=idx, time=time, selection=Selection(step=step, rewards=numbers, chosen=chosen))
+
+
 def _read_patch(idx: int, document: Mapping[str, Any]) -> Patch | None:
     values = document.get("values")
     return Patch(idx=idx, values=values) if isinstance(values, Mapping) else None
@@ -264,7 +288,7 @@ def _read_finish(idx: int, document: Mapping[str, Any]) -> Finish | None:
     return Finish(idx=idx, time=time, status=Status(status), error=said, exit_code=code)
 
 
-_READERS = {"event": _read_event, "summary": _read_patch, "finish": _read_finish}
+_READERS = {"event": _read_event, "ttc": _read_choice, "summary": _read_patch, "finish": _read_finish}
 
 
 def _time(document: Mapping[str, Any]) -> float | None:

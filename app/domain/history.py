@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.liveness import Status
+from app.domain.ttc import Selection
 
 Wholes = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -76,6 +77,15 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One step of test-time compute, as `ttc.Selection` has it."""
+
+    idx: int
+    time: float
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
     """Members of the run's summary; None removes one."""
 
@@ -117,6 +127,7 @@ class Batch:
     until: int
     blocks: tuple[Block, ...] = ()
     events: tuple[Event, ...] = ()
+    choices: tuple[Choice, ...] = ()
     patches: tuple[Patch, ...] = ()
     finish: Finish | None = None
     gaps: tuple[Gap, ...] = ()
@@ -143,6 +154,7 @@ class Batch:
             until=self.until,
             blocks=tuple(blocks),
             events=tuple(event for event in self.events if event.idx >= idx),
+            choices=tuple(choice for choice in self.choices if choice.idx >= idx),
             patches=tuple(patch for patch in self.patches if patch.idx >= idx),
             finish=self.finish if self.finish is not None and self.finish.idx >= idx else None,
             gaps=tuple(

@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from app.db import Session, attempts, points, runs, streams, summaries
+from app.db import Session, attempts, choices, points, runs, streams, summaries
 from app.db.runs import RunRow
 from app.db.streams import StreamRow
 from app.domain.access import Action, Actor, require
@@ -160,6 +160,7 @@ def _store(session: Session, row: StreamRow, batch: Batch, now: datetime) -> Bat
     streams.insert_gaps(session, row, batch.gaps, now=now)
     streams.insert_rejects(session, row, batch.rejected, now=now)
     streams.insert_events(session, row, events)
+    choices.insert(session, row, batch.choices)
     streams.advance(session, row, batch, now=now)
     if arrivals:
         # Before these points are in the summaries, which tell what was before.

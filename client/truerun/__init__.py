@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         log,
         log_evaluation,
         log_groups,
+        log_ttc,
+        stage,
         watch,
     )
     from truerun.summaries import RunSummary
@@ -56,7 +58,9 @@ __all__ = [
     "log_evaluation",
     "log_groups",
     "on_preempt",
+    "log_ttc",
     "run",
+    "stage",
     "summary",
     "watch",
 ]
@@ -69,6 +73,8 @@ _HOMES = {
     "log_groups": "session",
     "alert": "session",
     "define_metric": "session",
+    "log_ttc": "session",
+    "stage": "session",
     "finish": "session",
     "watch": "session",
     "on_preempt": "preemption",

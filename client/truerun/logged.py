@@ -7,18 +7,26 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from truerun.arrays import samples_of
 from truerun.configuration import as_json
-from truerun.manners import Manners, WrongCall, guarded, nothing
+from truerun.manners import Manners, Polite, WrongCall, guarded, nothing
 from truerun.outlet import Outlet
 from truerun.points import Keys
 from truerun.readings import LONGEST_NAME, Reader
 from truerun.recorder import Late, Recorder
+from truerun.stages import StagePassage
 from truerun.summaries import RunSummary
 from truerun.tensors import Several
 from truerun.watched import Watch
 
 # Splits whose records stand at the training's own steps; an evaluation may count epochs.
 _TRAINING = ("", "train")
+
+_MOST_CANDIDATES = 4096
+
+
+def _no_stage(run: Polite, error: BaseException) -> StagePassage:  # noqa: ARG001 - as every fallback has it
+    return StagePassage("", {}, enter=lambda _name, _marks: "", leave=lambda _outer, _marks: None)
 
 
 class Logged:
@@ -37,6 +45,7 @@ class Logged:
         self._is_finished = False
         self._reader = Reader()
         self._watches: list[Watch] = []
+        self._stage = ""
         self.summary = RunSummary(self._patch_summary)
 
     @property
@@ -66,17 +75,18 @@ class Logged:
                 on any device, which are not waited for. NaN and ±∞ are values. What is no number is dropped and
                 counted.
             step: Of the training; the one after the last where it is not given.
-            stage, split: Dimensions, such as `operator` and `val`.
+            stage, split: Dimensions, such as `operator` and `val`; the stage of `with run.stage(…)` by default.
         """
         recorder = self._outlet.recorder
         if recorder is None or self._is_finished:
             self._ignored("log")
             return
-        plain = self._reader.plain(values, stage, split)
+        where = stage or self._stage
+        plain = self._reader.plain(values, where, split)
         if plain is not None and (step is None or type(step) is int):
             recorder.put_point(plain[0], plain[1], step)
         else:
-            keys, numbers, late, dropped = self._reader.read(values, _dimension(stage), _dimension(split))
+            keys, numbers, late, dropped = self._reader.read(values, _dimension(where), _dimension(split))
             self._record_point(recorder, keys, numbers, step, late, dropped)
         if self._watches and not stage and split in _TRAINING:
             self._record_watched(recorder)
@@ -95,6 +105,7 @@ class Logged:
         if recorder is None or self._is_finished:
             self._ignored("log_groups")
             return
+        stage = stage or self._stage
         names: list[tuple[str, str]] = []
         numbers: list[float] = []
         lates: list[tuple[int, Late]] = []
@@ -112,6 +123,50 @@ class Logged:
         keys = Keys(_dimension(stage), _dimension(split), tuple(names))
         late = Several(lates) if lates else None
         self._record_point(recorder, keys, tuple(numbers), step, late, dropped)
+
+    @guarded(_no_stage)
+    def stage(self, name: str, *, loss: str = "loss", epoch: str = "epoch") -> StagePassage:
+        """`with run.stage("operator"):` marks a stage of the training; what is logged in it carries its name.
+
+        Args:
+            name: Of the stage; passing through the same one again adds to it.
+            loss, epoch: The metrics that the table of stages takes final and best loss and the epochs from.
+        """
+        if not name:
+            raise WrongCall("stage", "a stage has a name")
+        return StagePassage(
+            _dimension(name),
+            {"loss": _dimension(loss), "epoch": _dimension(epoch)},
+            enter=self._enter_stage,
+            leave=self._leave_stage,
+        )
+
+    @guarded(nothing)
+    def log_ttc(self, step: int, rewards: Any, chosen: int) -> None:
+        """Record a step of test-time compute: the candidates' rewards, and which of them was taken.
+
+        Args:
+            rewards: Shape (candidates,), 4,096 at most: a list, an array, or a tensor, which is waited for.
+            chosen: The index of the one that was taken, from 0.
+        """
+        recorder = self._outlet.recorder
+        if recorder is None or self._is_finished:
+            self._ignored("log_ttc")
+            return
+        numbers = [float(reward) for reward in samples_of(rewards)]
+        taken = _step(chosen)
+        if len(numbers) > _MOST_CANDIDATES:
+            raise WrongCall(
+                "rewards", f"{len(numbers)} rewards; {_MOST_CANDIDATES} at most are kept of a step"
+            )
+        if taken is None or not 0 <= taken < len(numbers):
+            raise WrongCall("chosen", f"chosen {chosen!r} names none of {len(numbers)} candidates, from 0")
+        where = _step(step)
+        if where is None:
+            raise WrongCall("step", "log_ttc() needs a step")
+        recorder.put_other(
+            {"type": "ttc", "time": time.time(), "step": where, "rewards": numbers, "chosen": taken}
+        )
 
     @guarded(nothing)
     def watch(self, model: Any, optimizer: Any = None, *, every: int = 100, prefix: str = "watch") -> None:
@@ -211,6 +266,17 @@ class Logged:
                 "detail": as_json(dict(detail)),
             }
         )
+
+    @guarded(lambda _run, _error: "")
+    def _enter_stage(self, name: str, marks: Mapping[str, Any]) -> str:
+        outer, self._stage = self._stage, name
+        self._tell("stage_began", "info", name, marks)
+        return outer
+
+    @guarded(nothing)
+    def _leave_stage(self, outer: str, marks: Mapping[str, Any]) -> None:
+        self._stage = outer
+        self._tell("stage_ended", "info", str(marks["stage"]), marks)
 
     def _patch_summary(self, values: Mapping[str, Any]) -> None:
         recorder = self._outlet.recorder

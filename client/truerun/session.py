@@ -209,6 +209,8 @@ log_groups = _of_current(Run.log_groups)
 log_evaluation = _of_current(Run.log_evaluation)
 alert = _of_current(Run.alert)
 define_metric = _of_current(Run.define_metric)
+log_ttc = _of_current(Run.log_ttc)
+stage = _of_current(Run.stage)
 finish = _of_current(Run.finish)
 watch = _of_current(Run.watch)
 

@@ -131,6 +131,8 @@ ROUTES: dict[tuple[str, str], tuple[Action | str, dict[str, Any] | None, Any]] =
     ("GET", "/api/v1/runs/{run_id}/attempts"): (Action.PROJECT_READ, None, None),
     ("GET", "/api/v1/runs/{run_id}/streams"): (Action.PROJECT_READ, None, None),
     ("GET", "/api/v1/runs/{run_id}/events"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/runs/{run_id}/stages"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/runs/{run_id}/ttc"): (Action.PROJECT_READ, None, None),
     ("POST", "/api/v1/runs/{run_id}/stop"): (Action.RUN_EDIT, None, {"stop": True}),
     ("PATCH", "/api/v1/alerts/{alert_id}"): (Action.ALERT_CHANGE, None, {"state": "acknowledged"}),
 }

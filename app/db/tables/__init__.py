@@ -22,6 +22,7 @@ from app.db.tables.history import (
     record_reject,
     run_event,
     stream,
+    ttc_step,
 )
 from app.db.tables.runs import attempt, run
 from app.db.tables.suites import policy, suite, suite_version
@@ -57,4 +58,5 @@ __all__ = [
     "suite",
     "suite_version",
     "token",
+    "ttc_step",
 ]

@@ -100,6 +100,24 @@ run_event = Table(
     Index(None, "project_id", "run_id", "at", "stream_id", "idx"),
 )
 
+ttc_step = Table(
+    "ttc_step",
+    metadata,
+    project_column(),
+    Column("run_id", Uuid, nullable=False),
+    Column("stream_id", Uuid, nullable=False),
+    Column("idx", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    at_column("at"),
+    Column("step", BigInteger, nullable=False),
+    # Of the candidates, in their order.
+    Column("rewards", ARRAY(Double), nullable=False),
+    Column("chosen", Integer, nullable=False),
+    PrimaryKeyConstraint("project_id", "run_id", "stream_id", "idx"),
+    CheckConstraint("chosen >= 0 AND chosen < cardinality(rewards)", name="chosen"),
+    Index(None, "project_id", "run_id", "step", "idx"),
+)
+
 metric_series = Table(
     "metric_series",
     metadata,

@@ -26,6 +26,7 @@ from app.db.tables import (
     run_event,
     sink,
     stream,
+    ttc_step,
 )
 from app.domain.evaluations import Bound, Purpose, Value
 from app.domain.outcomes import Verdict
@@ -132,6 +133,12 @@ def _train(world: World, project: UUID, run: UUID) -> None:
             insert(run_event).values(
                 **here, stream_id=stream_id, idx=6, attempt=1, at=NOW, step=3, kind="alert", level="warn",
                 title=AWKWARD, detail={AWKWARD: [1, None]},
+            )
+        )  # fmt: skip
+        session.execute(
+            insert(ttc_step).values(
+                **here, stream_id=stream_id, idx=5, attempt=1, at=NOW, step=3,
+                rewards=[math.nan, -math.inf, 0.1], chosen=2,
             )
         )  # fmt: skip
         series = session.execute(
