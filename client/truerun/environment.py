@@ -34,6 +34,14 @@ def environment_of_machine() -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
+def wandb_run() -> dict[str, str] | None:
+    """The script's own W&B run, so that what the service mirrors stands beside it; None without one."""
+    run = getattr(sys.modules.get("wandb"), "run", None)
+    named = {name: getattr(run, name, None) for name in ("id", "entity", "project")}
+    found = {name: value[:128] for name, value in named.items() if isinstance(value, str) and value}
+    return found if "id" in found else None
+
+
 def determinism(torch: Any) -> dict[str, Any]:
     """What decides whether the same seed gives the same numbers, as it stands when the run begins.
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from truerun import verdict as verdicts
 from truerun.configuration import Config, as_json
+from truerun.environment import wandb_run
 from truerun.logged import Logged
 from truerun.manners import Manners, Polite, WrongCall, guarded, nothing
 from truerun.meter import Meter, Receipt
@@ -246,6 +247,7 @@ class Run(Logged):
             raise WrongCall("finished", f"run {self.key} is finished; start another with truerun.init()")
         if not cells and not self.is_muted:
             raise WrongCall("empty", f"the evaluation on {head.suite} holds no number, so nothing was posted")
+        self._note_wandb()
         attempt_id = (
             self._record.attempt_id if self._record.role == "train" else self._record.attached_attempt
         )
@@ -255,6 +257,14 @@ class Run(Logged):
         if "info" in document:
             document["info"] = as_json(document["info"])
         return self._outlet.post(document)
+
+    def _note_wandb(self) -> None:
+        """A script starts its W&B run when it likes; by its first evaluation it has."""
+        noted = wandb_run()
+        known = self._record.details.get("environment", {})
+        if noted is not None and noted != known.get("wandb") and not self.is_muted:
+            self._record.change(environment={**known, "wandb": noted})
+            self._outlet.nudge()
 
     def _note_config(self) -> None:
         if self.is_muted or self._is_finished:

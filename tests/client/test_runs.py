@@ -6,9 +6,11 @@ import copy
 import logging
 import pickle
 import pkgutil
+import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 import truerun
 from tests.client.fake_service import PROJECT_TOKEN, FakeService, Fault, problem, until
 from truerun import NotDelivered
+from truerun.environment import wandb_run
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -378,3 +381,29 @@ def test_several_runs_live_side_by_side(service: FakeService) -> None:
         "id-of-seed-1",
         "id-of-seed-2",
     }
+
+
+def test_the_scripts_own_wandb_run_is_noted_once_it_is_there(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = truerun.init("burgers", run_key="beside", url=service.url, token=PROJECT_TOKEN)
+    run.log_evaluation("s", {"nrmse": 0.1})
+    assert "wandb" not in service.runs["beside"].get("environment", {})
+    theirs = SimpleNamespace(id="3xk2", entity="team-a", project="flows", config={"secret": 1})
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(run=theirs))
+
+    run.log_evaluation("s", {"nrmse": 0.1})
+
+    until(lambda: "wandb" in service.runs["beside"]["environment"])
+    noted = service.runs["beside"]["environment"]["wandb"]
+    assert noted == {"id": "3xk2", "entity": "team-a", "project": "flows"}
+    assert "hostname" in service.runs["beside"]["environment"]
+
+
+@pytest.mark.parametrize(
+    "module", [SimpleNamespace(), SimpleNamespace(run=None), SimpleNamespace(run=object()), None]
+)
+def test_a_wandb_without_a_run_is_no_wandb_run(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", module)
+
+    assert wandb_run() is None
