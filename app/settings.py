@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +37,23 @@ def _base_urls(text: str) -> str:
         if problem := url_problem(url):
             raise ValueError(f"{url!r} {problem}")
     return ",".join(urls)
+
+
+def _public_url(url: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+        raise ValueError("must be an address such as https://truerun.example.org")
+    return url.rstrip("/")
+
+
+def _networks(text: str) -> str:
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        ipaddress.ip_network(part, strict=False)
+    return text
+
+
+def _mirror_dir() -> Path:
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "truerun" / "mirror"
 
 
 def _absolute(path: Path) -> Path:
@@ -122,6 +142,21 @@ class Settings(BaseSettings):
     wandb_base_urls: Annotated[str, AfterValidator(_base_urls)] = Field(
         default=WANDB_CLOUD,
         description="Addresses, by commas, of the W&B servers that a sink may name: they are given the API key.",
+    )
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        default=None,
+        description="Address at which people reach this service, for links in what is mirrored and told.",
+    )
+    outgoing_networks: Annotated[str, AfterValidator(_networks)] = Field(
+        default="",
+        description="Networks, by commas, besides public addresses, that notices may be sent to: `10.1.0.0/16`.",
+    )
+    outgoing_tls: bool = Field(
+        default=True, description="Whether notices are sent over encrypted connections only."
+    )
+    mirror_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+        default_factory=_mirror_dir,
+        description="Where W&B jobs work and offline runs are kept; by default below the user's state directory.",
     )
     worker_metrics: Annotated[str, AfterValidator(_host_and_port)] | None = Field(
         default=None,

@@ -139,6 +139,21 @@ def latest_of_run(
     )
 
 
+def newest_of_run(session: Session, *, project_id: UUID, run_id: UUID, limit: int) -> list[EvaluationRow]:
+    """The run's newest candidates, whatever they are worth."""
+    query = (
+        select(evaluation)
+        .where(
+            evaluation.c.project_id == project_id,
+            evaluation.c.run_id == run_id,
+            evaluation.c.purpose == Purpose.CANDIDATE.value,
+        )
+        .order_by(evaluation.c.created_at.desc(), evaluation.c.id)
+        .limit(limit)
+    )
+    return [EvaluationRow(**row) for row in session.execute(query).mappings()]
+
+
 def unmark_latest(session: Session, row: EvaluationRow) -> None:
     """Take the mark from an evaluation that a later one has followed; the run is locked."""
     session.execute(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import BigInteger, bindparam, func, select
 from sqlalchemy.orm import Session
@@ -35,6 +36,20 @@ def own(session: Session, *keys: int) -> None:
 def try_own(session: Session, key: int) -> bool:
     """Hold it alone, unless somebody else does; whether it is held."""
     return bool(session.execute(select(func.pg_try_advisory_xact_lock(key))).scalar_one())
+
+
+@contextmanager
+def alone(sessions: Callable[[], Session], key: int) -> Iterator[bool]:
+    """Hold it alone across transactions, on a connection of its own, with which it ends; whether it is held."""
+    with sessions() as session:
+        # No transaction stays open while it is held.
+        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        is_held = bool(session.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                session.execute(select(func.pg_advisory_unlock(key)))
 
 
 def _sorted(keys: Iterable[int]) -> list[int]:

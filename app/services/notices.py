@@ -161,12 +161,12 @@ def _of_alert(session: Session, alert_id: UUID, project: ProjectRow, manner: Man
         suite=row.suite_key,
         stage=row.stage,
         run=row.run_key,
-        champion=None if row.evaluation_id is None else _champion_of(session, project.id, row.evaluation_id),
+        champion=None if row.evaluation_id is None else champion_of(session, project.id, row.evaluation_id),
         link=_link(manner, f"/projects/{project.key}/runs/{row.run_key}"),
     )
 
 
-def _champion_of(session: Session, project_id: UUID, evaluation_id: UUID) -> str | None:
+def champion_of(session: Session, project_id: UUID, evaluation_id: UUID) -> str | None:
     """The run that the evaluation was measured against, and as which version."""
     assessment = assessments.newest_row(session, project_id=project_id, evaluation_id=evaluation_id)
     if assessment is None or assessment.baseline_evaluation_id is None:
@@ -229,7 +229,7 @@ def _of_improvement(
         improved,
         sentence=verdict.sentence,
         evaluation=str(evaluation_id),
-        champion=_champion_of(session, project.id, evaluation_id),
+        champion=champion_of(session, project.id, evaluation_id),
         project=project.key,
         suite=suite.key,
         stage=row.stage,

@@ -10,7 +10,7 @@ from app.db.series import SeriesFilter
 from app.domain.access import Action, Actor
 from app.domain.history import Series, Summary, cuts, folded
 from app.domain.stages import BEGAN, ENDED, EPOCH, LOSS, Mark, Stage, stage_table
-from app.domain.ttc import Charts, charts
+from app.domain.ttc import Charts, Selection, charts
 from app.services.runs import run_for
 
 MOST_MARKS = 2_000
@@ -36,11 +36,16 @@ def stages_of(session: Session, actor: Actor, *, run_id: UUID) -> list[Stage]:
     The loss of a stage is the series without group that was logged in it: without split before `val` before others.
     """
     run = run_for(session, actor, run_id=run_id, action=Action.PROJECT_READ)
+    return stages_of_run(session, project_id=run.project_id, run_id=run.id)
+
+
+def stages_of_run(session: Session, *, project_id: UUID, run_id: UUID) -> list[Stage]:
+    """As `stages_of`, of a run that the caller may see."""
     rows = [
         row
         for kind in (BEGAN, ENDED)
         for row in series.events_of(
-            session, project_id=run.project_id, run_id=run.id, kind=kind, limit=MOST_MARKS
+            session, project_id=project_id, run_id=run_id, kind=kind, limit=MOST_MARKS
         )
     ]
     # A clock is coarse; what one writer logged in the same moment stands in its order.
@@ -51,21 +56,26 @@ def stages_of(session: Session, actor: Actor, *, run_id: UUID) -> list[Stage]:
         for mark in marks
         for key, default in ((LOSS, LOSS), (EPOCH, EPOCH))
     }
-    return stage_table(marks, _summaries(session, run.project_id, run.id, sorted(names)) if marks else {})
+    return stage_table(marks, _summaries(session, project_id, run_id, sorted(names)) if marks else {})
 
 
 def ttc_of(session: Session, actor: Actor, *, run_id: UUID) -> TestTimeCompute:
     """What was chosen at each step, of the run's attempts laid one after the other."""
     run = run_for(session, actor, run_id=run_id, action=Action.PROJECT_READ)
-    began = [
-        (each.number, each.began)
-        for each in series.attempts_of(session, project_id=run.project_id, run_id=run.id)
-    ]
-    found = choices.of_run(
-        session, project_id=run.project_id, run_id=run.id, cuts=cuts(began), limit=MOST_SELECTIONS
-    )
+    found = selections_of_run(session, project_id=run.project_id, run_id=run.id)
     count = choices.count(session, project_id=run.project_id, run_id=run.id)
     return TestTimeCompute(count=count, charts=charts(found))
+
+
+def selections_of_run(session: Session, *, project_id: UUID, run_id: UUID) -> list[Selection]:
+    """By step, the latest `MOST_SELECTIONS` of them, of a run that the caller may see."""
+    began = [
+        (each.number, each.began)
+        for each in series.attempts_of(session, project_id=project_id, run_id=run_id)
+    ]
+    return choices.of_run(
+        session, project_id=project_id, run_id=run_id, cuts=cuts(began), limit=MOST_SELECTIONS
+    )
 
 
 def _summaries(

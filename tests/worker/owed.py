@@ -44,7 +44,7 @@ class FakeSink:
         return [message.payload["text"] for message in self.taken]
 
 
-def a_sink(world: World, project: UUID, name: str, *, kind: str | None = None, **settings: object) -> None:
+def a_sink(world: World, project: UUID, name: str, /, *, kind: str | None = None, **settings: object) -> None:
     """One more sink of the project, enabled; its kind is its name unless said."""
     with world.transaction() as session:
         session.execute(

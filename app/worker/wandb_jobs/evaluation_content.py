@@ -12,9 +12,10 @@ from app.domain.gate import blocks, leaves_open_question
 from app.domain.outcomes import Check, Outcome, Rule, Verdict
 from app.domain.sentences import explain, percent
 from app.domain.suites import Suite, is_reserved
+from app.domain.ttc import Selection
 from app.worker.wandb_jobs.board_content import BoardRow, board_table
 from app.worker.wandb_jobs.job import Alert, AlertLevel, Bars, Job, Table, alert, bars, table
-from app.worker.wandb_jobs.ttc_content import TtcStep, ttc_charts
+from app.worker.wandb_jobs.ttc_content import ttc_charts
 from app.worker.wandb_jobs.values import Cell, Kind, key_part, printable, run_id, strict
 
 _LONGEST_TAG = 64
@@ -85,7 +86,7 @@ class Judged:
     policy_version: int | None
     baseline: str = ""
     entries: tuple[BoardRow, ...] = ()
-    ttc: tuple[TtcStep, ...] = ()
+    ttc: tuple[Selection, ...] = ()
     alerts: tuple[AlertDraft, ...] = ()
     tags: tuple[str, ...] = ()
     page: str
@@ -117,7 +118,7 @@ def evaluation_job(judged: Judged, *, rev: int) -> Job:
         bars=(*([_violations(limits)] if limits else []), *charts.bars),
         lines=charts.lines,
         histograms=charts.histograms,
-        alerts=tuple(_alert(draft, judged.page) for draft in judged.alerts),
+        alerts=tuple(alert_of(draft, judged.page) for draft in judged.alerts),
     )
 
 
@@ -286,7 +287,7 @@ def _tags(judged: Judged) -> tuple[str, ...]:
     return tuple(dict.fromkeys(printable(tag, _LONGEST_TAG) for tag in (*own, *judged.tags) if tag))
 
 
-def _alert(draft: AlertDraft, page: str) -> Alert:
+def alert_of(draft: AlertDraft, page: str) -> Alert:
     # The address comes first, since a long list is cut at its end.
     return alert(draft.title, "\n".join([page, *(line.text for line in draft.lines)]), _LEVELS[draft.level])
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from app.domain.alerts import AlertDraft
 from app.domain.outcomes import Json
+from app.domain.stages import Stage
+from app.worker.wandb_jobs.evaluation_content import alert_of
 from app.worker.wandb_jobs.job import Job, table
 from app.worker.wandb_jobs.values import Cell, Kind, run_id, strict
 
@@ -20,31 +22,17 @@ _STAGES: Mapping[str, Kind] = {
 _CONFIGURATION: Mapping[str, Kind] = {"Parameter": Kind.TEXT, "Value": Kind.TEXT}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedStage:
-    """One stage of a training; None where nothing was recorded.
-
-    Args:
-        seconds: How long it took.
-    """
-
-    name: str
-    final_loss: float | None
-    best_loss: float | None
-    epochs: float | None
-    seconds: float | None
-
-
 def training_job(
     *,
     run: str,
     run_name: str,
     wandb_group: str,
-    stages: Sequence[TrainedStage],
+    stages: Sequence[Stage],
     configuration: Mapping[str, Json],
     page: str,
     rev: int,
     tags: Sequence[str] = (),
+    alerts: Sequence[AlertDraft] = (),
 ) -> Job:
     """The stages side by side, and the configuration, one parameter a row.
 
@@ -52,6 +40,7 @@ def training_job(
         run: What our run is known by, the same for ever.
         wandb_group: That of the training's own W&B run.
         page: Address of the run's page.
+        alerts: What people are to be told of the training; W&B tells each once.
     """
     compared = table("training_summary/stage_comparison", _STAGES, [_stage(each) for each in stages])
     configured = table(
@@ -77,10 +66,11 @@ def training_job(
         # What was not recorded has no key: an empty one would read as a value.
         scalars={key: value for key, value in scalars.items() if value is not None},
         tables=(compared, configured),
+        alerts=tuple(alert_of(draft, page) for draft in alerts),
     )
 
 
-def _stage(stage: TrainedStage) -> tuple[object, ...]:
+def _stage(stage: Stage) -> tuple[object, ...]:
     minutes = None if stage.seconds is None else stage.seconds / 60.0
     return (stage.name, stage.final_loss, stage.best_loss, stage.epochs, minutes)
 

@@ -7,22 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.domain.ttc import Selection, improvement
 from app.worker.wandb_jobs.job import Bars, Histogram, Lines, bars, histogram, lines
 from app.worker.wandb_jobs.values import Cell, strict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TtcStep:
-    """One choice.
-
-    Args:
-        rewards: Of every answer that was drawn, in the order of drawing; not empty.
-        chosen: Which of them was taken, from 0.
-    """
-
-    step: int
-    rewards: tuple[float, ...]
-    chosen: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +20,8 @@ class TtcCharts:
     scalars: dict[str, Cell]
 
 
-def ttc_charts(steps: Sequence[TtcStep]) -> TtcCharts:
-    """The chosen reward beside the mean one, all rewards, and how often which answer was chosen; {} without steps."""
+def ttc_charts(steps: Sequence[Selection]) -> TtcCharts:
+    """Chosen beside mean rewards, what was gained over the first, all rewards, and how often which was chosen."""
     if not steps:
         return TtcCharts(scalars={})
     chosen = [step.rewards[step.chosen] for step in steps]
@@ -49,6 +36,13 @@ def ttc_charts(steps: Sequence[TtcStep]) -> TtcCharts:
                 "step",
                 [step.step for step in steps],
                 {"chosen": chosen, "mean": means},
+            ),
+            lines(
+                "ttc/improvement",
+                "Improvement over the first reward",
+                "step",
+                [step.step for step in steps],
+                {"improvement": [improvement(chosen[0], reward) for reward in chosen]},
             ),
         ),
         histograms=(

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,14 @@ from app.domain.assess import AssessmentInput, Champion, assess
 from app.domain.evaluations import Evaluation, Loss, Stated
 from app.domain.policies import Policy
 from app.domain.policy_documents import policy_from_document
+from app.domain.stages import Stage
 from app.domain.suites import Suite
+from app.domain.ttc import Selection
 from app.worker.wandb_jobs.board_content import BoardRow, board_job
 from app.worker.wandb_jobs.evaluation_content import Judged, evaluation_job
 from app.worker.wandb_jobs.job import Job, Table, from_document, to_document
-from app.worker.wandb_jobs.training_content import TrainedStage, training_job
-from app.worker.wandb_jobs.ttc_content import TtcStep, ttc_charts
+from app.worker.wandb_jobs.training_content import training_job
+from app.worker.wandb_jobs.ttc_content import ttc_charts
 from app.worker.wandb_jobs.values import MOST_ROWS, Kind
 from tests.domain.builders import a_suite, an_evaluation
 from tests.worker.wandb.golden import assert_golden
@@ -91,8 +94,8 @@ def whole() -> Judged:
         found,
         entries=(a_row(rank=2, value=0.233, worst=("k=4,m=2", 2.932), gate="closed"),),
         ttc=(
-            TtcStep(step=0, rewards=(0.1, 0.9, 0.5), chosen=1),
-            TtcStep(step=1, rewards=(0.4, 0.2, 0.3), chosen=0),
+            Selection(step=0, rewards=(0.1, 0.9, 0.5), chosen=1),
+            Selection(step=1, rewards=(0.4, 0.2, 0.3), chosen=0),
         ),
         tags=("sweep-3",),
     )
@@ -191,14 +194,18 @@ def test_an_empty_board_is_a_table_without_rows() -> None:
     assert (of(job, "leaderboard/full_table").rows, job.scalars["leaderboard/rows"]) == ((), 0)
 
 
+def a_stage(**says: Any) -> Stage:
+    return Stage(state="finished", began_at=datetime(2026, 11, 20, tzinfo=UTC), loss_metric="loss", **says)
+
+
 def test_a_training_is_told_stage_by_stage() -> None:
     job = training_job(
         run="018f-run",
         run_name="run-6",
         wandb_group="run-6",
         stages=[
-            TrainedStage(name="pretrain", final_loss=0.5, best_loss=0.4, epochs=10, seconds=90.0),
-            TrainedStage(name="finetune", final_loss=0.2, best_loss=0.2, epochs=None, seconds=None),
+            a_stage(name="pretrain", final_loss=0.5, best_loss=0.4, epochs=10, seconds=90.0),
+            a_stage(name="finetune", final_loss=0.2, best_loss=0.2, epochs=None, seconds=None),
         ],
         configuration={
             "lr": 1e-3,

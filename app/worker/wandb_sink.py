@@ -1,0 +1,96 @@
+"""Mirroring to W&B: what a message is about, brought there by a child process that reads back what it wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from app.db import SessionFactory, locks, projects
+from app.db.outbox import ClaimedMessage
+from app.domain.sinks import SinkKind, WandbMode, WandbSettings, settings_from_document
+from app.errors import InvalidInput
+from app.worker.sinks import Delivered, Paused, Refused
+from app.worker.wandb_contents import jobs_of
+from app.worker.wandb_jobs.job import Job
+from app.worker.wandb_jobs.order import Mode, Target
+from app.worker.wandb_jobs.outcome import Outcome, State
+from app.worker.wandb_jobs.runner import Runner
+
+_LET_IN_AGAIN = timedelta(minutes=15)
+
+
+class WandbSink:
+    """Delivered means read back.
+
+    Args:
+        address: The service's own, for links.
+        environ: Holds the API keys.
+    """
+
+    def __init__(
+        self,
+        sessions: SessionFactory,
+        runner: Runner,
+        *,
+        address: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._sessions = sessions
+        self._runner = runner
+        self._address = address
+        self._environ = environ
+
+    def deliver(self, message: ClaimedMessage) -> Delivered | None:
+        try:
+            settings = settings_from_document(
+                SinkKind.WANDB, message.settings, wandb_base_urls=self._runner.allowed
+            )
+        except InvalidInput as error:
+            raise Refused(f"the sink's settings cannot be used: {error}") from None
+        if not isinstance(settings, WandbSettings):
+            raise Refused(f"{message.sink} is no W&B sink")
+        if settings.mode is WandbMode.DISABLED:
+            return Delivered(receipt="disabled")
+        key = None
+        if settings.mode is WandbMode.ONLINE:
+            key = self._environ.get(settings.key_env)
+            if not key:
+                raise Paused(f"the environment variable {settings.key_env} is not set", _LET_IN_AGAIN)
+        with self._sessions.begin() as session:
+            project = projects.by_id(session, message.project_id)
+            jobs = [] if project is None else jobs_of(session, message, project, address=self._address)
+        target = Target(
+            base_url=settings.base_url,
+            entity=settings.entity or "",
+            project=settings.project,
+            mode=Mode(settings.mode.value),
+        )
+        receipts = [self._run(job, target, key) for job in jobs]
+        return Delivered(receipt="; ".join(each for each in receipts if each) or "nothing to mirror")
+
+    def _run(self, job: Job, target: Target, key: str | None) -> str:
+        where = f"{urlsplit(target.base_url).netloc}/{target.entity}/{target.project}/{job.run_id}"
+        # Two writers to one W&B run would lose a row, and other workers may have messages about the same one.
+        with locks.alone(self._sessions, locks.key_of("wandb", where)) as is_ours:
+            if not is_ours:
+                raise ConnectionError(f"another worker is writing {job.run_id}")
+            return _receipt(self._runner.run(job, target, key=key))
+
+
+def _receipt(outcome: Outcome) -> str:
+    """What is worth keeping of a success.
+
+    Raises:
+        Paused, Refused, ConnectionError: It is none.
+    """
+    if outcome.state is State.PAUSED:
+        raise Paused(outcome.reason, _LET_IN_AGAIN)
+    if outcome.state is State.REFUSED:
+        raise Refused(outcome.reason)
+    if outcome.state is State.RETRY:
+        raise ConnectionError(outcome.reason)
+    if outcome.state is State.KEPT_OFFLINE:
+        return outcome.command
+    return outcome.url
