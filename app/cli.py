@@ -123,16 +123,16 @@ def worker(lifeline: Lifeline = None) -> None:
     """Deliver what is owed to W&B and chat, and keep the books: stale runs, expired things."""
     with _told_in_a_sentence(), _ended_by_signal(lifeline), database(_settings()) as settings:
         from app.domain.sinks import base_urls
-        from app.worker.known_sinks import Reach, known_sinks
+        from app.worker.known_sinks import Reach, known_sinks, usual_mirror_dir
         from app.worker.main import run
 
         logs.configure(level=settings.log_level, style=settings.log_format)
         reach = Reach(
             address=settings.public_url,
-            outgoing_networks=settings.outgoing_networks,
+            outgoing_networks=settings.outgoing_networks or "",
             needs_tls=settings.outgoing_tls,
             wandb_base_urls=frozenset(base_urls(settings.wandb_base_urls)),
-            mirror_dir=settings.mirror_dir,
+            mirror_dir=settings.mirror_dir or usual_mirror_dir(),
         )
         run(
             settings.database_url or "",

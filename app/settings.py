@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -49,11 +48,6 @@ def _networks(text: str) -> str:
     for part in filter(None, (each.strip() for each in text.split(","))):
         ipaddress.ip_network(part, strict=False)
     return text
-
-
-def _mirror_dir() -> Path:
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "truerun" / "mirror"
 
 
 def _absolute(path: Path) -> Path:
@@ -147,15 +141,15 @@ class Settings(BaseSettings):
         default=None,
         description="Address at which people reach this service, for links in what is mirrored and told.",
     )
-    outgoing_networks: Annotated[str, AfterValidator(_networks)] = Field(
-        default="",
+    outgoing_networks: Annotated[str, AfterValidator(_networks)] | None = Field(
+        default=None,
         description="Networks, by commas, besides public addresses, that notices may be sent to: `10.1.0.0/16`.",
     )
     outgoing_tls: bool = Field(
         default=True, description="Whether notices are sent over encrypted connections only."
     )
-    mirror_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
-        default_factory=_mirror_dir,
+    mirror_dir: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        default=None,
         description="Where W&B jobs work and offline runs are kept; by default below the user's state directory.",
     )
     worker_metrics: Annotated[str, AfterValidator(_host_and_port)] | None = Field(

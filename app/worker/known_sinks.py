@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,12 @@ class Reach:
     needs_tls: bool
     wandb_base_urls: frozenset[str]
     mirror_dir: Path
+
+
+def usual_mirror_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Below the user's state directory."""
+    state = environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "truerun" / "mirror"
 
 
 def known_sinks(reach: Reach) -> Mapping[str, SinkMaker]:

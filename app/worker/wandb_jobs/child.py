@@ -135,11 +135,11 @@ def _read(job: Job, target: Target, limits: Limits) -> Found | None:
     With a new client each time, since each answers again what it was answered once.
     """
     api = wandb.Api(
-        overrides={"base_url": target.base_url, "entity": target.entity, "project": target.project},
+        overrides={"base_url": target.base_url, "entity": target.entity or None, "project": target.project},
         timeout=max(1, round(limits.request_seconds)),
     )
     try:
-        run = api.run(f"{target.entity}/{target.project}/{job.run_id}")
+        run = api.run("/".join(filter(None, (target.entity, target.project, job.run_id))))
     except wandb.errors.CommError as error:
         if isinstance(error.exc, RunNotFoundError):
             return None
@@ -176,7 +176,7 @@ def _write(order: Order, *, with_data: bool, alerts: Sequence[Alert], told: list
     except (TypeError, ValueError) as error:
         raise Unacceptable(str(error)) from error
     run = wandb.init(
-        entity=target.entity,
+        entity=target.entity or None,
         project=target.project,
         id=job.run_id,
         name=job.name,

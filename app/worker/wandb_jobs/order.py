@@ -25,7 +25,7 @@ class Target:
 
     Args:
         base_url: Of the W&B server's API.
-        entity: The team or user that the project belongs to.
+        entity: The team or user that the project belongs to; "" is the key's own.
     """
 
     base_url: str
@@ -93,7 +93,8 @@ def from_document(document: dict[str, Any]) -> Order:
 def sync_command(target: Target, directory: str) -> str:
     """What a person types to bring an offline run to W&B, at the same absolute path where it was written."""
     address = f"WANDB_BASE_URL={target.base_url}"
-    where = ["--entity", target.entity, "--project", target.project]
+    owner = ["--entity", target.entity] if target.entity else []
+    where = [*owner, "--project", target.project]
     return shlex.join(["env", address, "wandb", "sync", *where, directory])
 
 

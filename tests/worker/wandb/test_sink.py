@@ -40,7 +40,7 @@ def mirrored(world: World, where: ProjectRow, standin: Standin, **settings: str)
         where.id,
         "mirror",
         kind="wandb",
-        **{"base_url": standin.url, "entity": "team", **settings},
+        **{"base_url": standin.url, **settings},
     )
 
 
@@ -53,10 +53,11 @@ def a_mirror(world: World, runner: Runner, **environ: str) -> WandbSink:
     )
 
 
+@pytest.mark.parametrize("entity", ["team", ""], ids=["named", "the key's own"])
 def test_a_regression_is_held_by_the_server_with_tables_board_and_alert(
-    world: World, project: ProjectRow, standin: Standin, runner: Runner
+    world: World, project: ProjectRow, standin: Standin, runner: Runner, entity: str
 ) -> None:
-    mirrored(world, project, standin, project="flows")
+    mirrored(world, project, standin, project="flows", **({"entity": entity} if entity else {}))
     second = a_run(world, "second", config={"lr": 3e-4}).run_id
     evaluation_id = posted(world, second, BAD)
     sink = a_mirror(world, runner)
@@ -111,7 +112,7 @@ def test_a_run_that_another_worker_writes_waits(
     mirrored(world, project, standin, project="flows")
     posted(world, a_run(world, "second").run_id, BAD)
     message = next(each for each in claim(world, kinds=("wandb",)) if each.topic == "leaderboard.changed")
-    where = f"{standin.url.partition('://')[2]}/team/flows/leaderboard-burgers"
+    where = f"{standin.url.partition('://')[2]}//flows/leaderboard-burgers"
 
     with locks.alone(session_factory(world.engine), locks.key_of("wandb", where)) as is_held:
         assert is_held
