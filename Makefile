@@ -33,10 +33,10 @@ test-integrations: env-torch  ## run the client beside a real torch: tensors, Da
 try-image: env  ## run the Dockerfile's steps in a bare Debian, then the image (root, debootstrap)
 	@exec $(BIN)/python -m tests.containers.try_image $(ARGS)
 
-test-full: env  ## the long runs: 10,000 schedules, every fault of W&B, 500 kills (docs/faults.md), try-image
+test-full: env  ## the long runs: 10,000 schedules, every fault of W&B, 1,000 kills (docs/faults.md), try-image
 	FAULTS_SCHEDULES=10000 FAULTS_FULL=1 $(BIN)/python -m pytest tests/client/test_state_machine.py tests/client/test_segments.py
 	FAULTS_FULL=1 $(BIN)/python -m pytest -n 2 tests/worker/wandb
-	FAULTS_KILLS=500 $(BIN)/python -m pytest tests/faults/test_storm.py
+	FAULTS_KILLS=1000 $(BIN)/python -m pytest tests/faults/test_storm.py
 	$(MAKE) try-image
 
 test-gpu:  ## the client on a CUDA device (GPU_PYTHON=python3 that has torch and pytest)

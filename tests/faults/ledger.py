@@ -38,15 +38,20 @@ class Ledger:
     events: list[tuple[int, str, str]] = field(default_factory=list)
     marked: int = 0
     wrong: list[str] = field(default_factory=list)
+    _asked_at: float = 0.0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def will_send(self, evaluation: str, groups: Mapping[str, float]) -> None:
         with self._changed:
             self.sent[evaluation] = groups
 
-    def was_acknowledged(self, evaluation: str) -> None:
+    def was_acknowledged(self, evaluation: str, *, asked_at: float = 0.0) -> None:
+        """Args:
+        asked_at: `time.monotonic()` when the request left that was answered.
+        """
         with self._changed:
             self.acknowledged.add(evaluation)
+            self._asked_at = max(self._asked_at, asked_at)
             self._changed.notify_all()
 
     def was_moved(self, version: int, kind: str, evaluation: str) -> None:
@@ -71,6 +76,15 @@ class Ledger:
             )
         if not came:
             self.is_wrong(f"no {more} posts more were acknowledged within {seconds} s")
+
+    def wait_for_answer(self, *, asked_after: float, seconds: float = 120.0) -> None:
+        """Until a post was acknowledged that was sent after a moment, or something is wrong."""
+        with self._changed:
+            came = self._changed.wait_for(
+                lambda: self._asked_at > asked_after or bool(self.wrong), timeout=seconds
+            )
+        if not came:
+            self.is_wrong(f"nothing was acknowledged within {seconds} s of a kill")
 
 
 def disagreements(ledger: Ledger, database_url: str) -> list[str]:

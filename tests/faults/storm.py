@@ -1,4 +1,4 @@
-"""Clients that post, promote and invalidate while processes are killed at random, and started again."""
+"""Evaluations and records on their way to the service while processes are killed at random, and started again."""
 
 from __future__ import annotations
 
@@ -11,30 +11,34 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+from typing import NamedTuple
 
-import httpx
 import psycopg
 
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.embedded.processes import postmaster
+from tests.faults import ledger as ledgers
+from tests.faults.clients import PATIENCE_SECONDS, Client
 from tests.faults.ledger import Ledger
+from tests.faults.proxy import FaultProxy, a_proxy
+from tests.faults.recovery import FairClock, a_fair_clock
+from tests.faults.trainings import Trainings
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 120
-GROUPS = ("a", "b")
+SERVICE = ("-P", "-m", "app.cli", "serve")
+# What is killed, and how often relative to the others.
+KINDS = {"api": 4, "backend": 4, "postgres": 1, "trainer": 5, "worker": 1}
 
 
 @dataclass
 class Part:
     """A process of the service that is started again whenever it is gone."""
 
-    command: list[str]
+    command: Sequence[str]
     environ: dict[str, str]
     log: Path
     port: int = 0
@@ -43,7 +47,7 @@ class Part:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "app.cli", *self.command],
+                [sys.executable, *self.command],
                 cwd=ROOT, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
@@ -59,17 +63,41 @@ class Part:
             self.start()
 
 
+class Recovery(NamedTuple):
+    """How long after a kill something was acknowledged that was sent after it.
+
+    Args:
+        seconds: By the wall.
+        fair_seconds: By a clock that goes slower where others take the machine.
+    """
+
+    what: str
+    seconds: float
+    fair_seconds: float
+
+
 @dataclass
 class Storm:
-    """The service in parts: two APIs, so that clients have somewhere to go, a worker, and a Postgres."""
+    """The service in parts: two APIs, so that clients have somewhere to go, a worker, and a Postgres.
+
+    Clients post evaluations to it directly; trainings log records to it through a proxy that does mischief.
+
+    Args:
+        recoveries: For each kill its kind, and how long until something was acknowledged that was sent after it.
+    """
 
     postgres: EmbeddedPostgres
     apis: list[Part]
     worker: Part
     token: str
     draw: random.Random
+    proxy: FaultProxy
+    trainings: Trainings
+    clock: FairClock
+    kinds: Mapping[str, int] = field(default_factory=lambda: KINDS)
     ledger: Ledger = field(default_factory=Ledger)
     kills: Counter[str] = field(default_factory=Counter)
+    recoveries: list[Recovery] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def keep_alive(self) -> None:
@@ -77,6 +105,7 @@ class Storm:
         while not self._over.is_set():
             for part in (*self.apis, self.worker):
                 part.keep()
+            self.trainings.keep()
             if not self.postgres.is_running():
                 self._start_postgres()
             self._over.wait(0.05)
@@ -95,19 +124,29 @@ class Storm:
                 time.sleep(0.2)
 
     def strike(self) -> None:
-        """Kill something at random."""
-        what = self.draw.choices(("api", "backend", "postgres", "worker"), (4, 4, 1, 1))[0]
+        """Kill something at random, and see when the service serves again."""
+        (what,) = self.draw.choices([*self.kinds], [*self.kinds.values()])
+        if not self._kill(what):
+            return
+        self.kills[what] += 1
+        killed_at, began = time.monotonic(), self.clock.now()
+        self.ledger.wait_for_answer(asked_after=killed_at)
+        self.recoveries.append(Recovery(what, time.monotonic() - killed_at, self.clock.now() - began))
+
+    def _kill(self, what: str) -> bool:
         if what == "api":
-            self.kills[what] += self.draw.choice(self.apis).kill()
-        elif what == "worker":
-            self.kills[what] += self.worker.kill()
-        elif what == "postgres":
-            first = postmaster(self.postgres.data_dir)
-            if first is not None:
-                first.kill()
-                self.kills[what] += 1
-        else:
-            self.kills[what] += self._kill_backend()
+            return self.draw.choice(self.apis).kill()
+        if what == "worker":
+            return self.worker.kill()
+        if what == "trainer":
+            return self.trainings.kill()
+        if what == "backend":
+            return self._kill_backend()
+        first = postmaster(self.postgres.data_dir)
+        if first is None:
+            return False
+        first.kill()
+        return True
 
     def _kill_backend(self) -> bool:
         try:
@@ -124,15 +163,19 @@ class Storm:
         return True
 
     def run(self, kills: int) -> None:
-        """Strike so many times, each after a few more posts have been acknowledged."""
+        """Strike so many times, each after a few more posts have been acknowledged, or until something is wrong.
+
+        In the end everybody has come to an end, and what trainings left behind was sent.
+        """
         keeper = threading.Thread(target=self.keep_alive)
-        clients = [threading.Thread(target=Client(self, i).work) for i in range(4)]
+        clients = [threading.Thread(target=self._client(i).work) for i in range(4)]
+        self.trainings.keep()
         keeper.start()
         for each in clients:
             each.start()
         try:
-            while self.kills.total() < kills and not self.ledger.wrong:
-                self.ledger.wait_for(self.draw.randint(1, 4))
+            while self.kills.total() < kills and not self._is_wrong():
+                self.ledger.wait_for(self.draw.randint(0, 3))
                 self.strike()
             # Everything that was begun comes to its end.
             self.ledger.wait_for(20)
@@ -145,125 +188,71 @@ class Storm:
                 part.keep()
             if not self.postgres.is_running():
                 self._start_postgres()
+            self.proxy.calm()
+            self.trainings.end()
+        left = self.trainings.sync(self.trainings.url)
+        if left:
+            self.ledger.is_wrong(left)
+
+    def disagreements(self) -> list[str]:
+        """Every way in which the database and what clients and trainings wrote down differ."""
+        found = ledgers.disagreements(self.ledger, self.postgres.url())
+        with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
+            return found + self.trainings.ledger.disagreements(connection)
+
+    def _client(self, number: int) -> Client:
+        return Client(
+            f"client{number}",
+            ports=[api.port for api in self.apis],
+            token=self.token,
+            draw=random.Random(self.draw.random()),
+            ledger=self.ledger,
+            is_over=self.is_over,
+        )
+
+    def _is_wrong(self) -> bool:
+        return bool(self.ledger.wrong) or self.trainings.went_back()
 
     def is_over(self) -> bool:
         return self._over.is_set()
 
 
-class Client:
-    """Asks until it is answered, as the product's own client does."""
-
-    def __init__(self, storm: Storm, number: int) -> None:
-        self.storm, self.number = storm, number
-        self.draw = random.Random(storm.draw.random())
-        self.http = httpx.Client(
-            headers={"Authorization": f"Bearer {storm.token}"}, timeout=20, trust_env=False
-        )
-
-    def work(self) -> None:
-        try:
-            count = 0
-            while not self.storm.is_over():
-                count += 1
-                self._one_run(f"client{self.number}-{count}")
-        except Exception as error:  # noqa: BLE001  a thread that ends silently would make the storm look calm
-            self.storm.ledger.is_wrong(f"client {self.number}: {error!r}")
-        finally:
-            self.http.close()
-
-    def _one_run(self, key: str) -> None:
-        opened = self.ask("PUT", f"/projects/storm/runs/{key}", {"attempt_id": str(uuid4())})
-        evaluation = str(UUID(int=self.draw.getrandbits(128), version=4))
-        groups = {group: self.draw.uniform(0.05, 0.2) for group in GROUPS}
-        self._post(opened["run_id"], evaluation, groups)
-        dice = self.draw.random()
-        if dice < 0.4:
-            self._crown(evaluation)
-        elif dice < 0.6:
-            self.ask("POST", f"/runs/{opened['run_id']}/invalidate", {"reason": "a storm"})
-            self.storm.ledger.was_marked()
-            if self.draw.random() < 0.5:
-                self.ask("POST", f"/runs/{opened['run_id']}/restore", {"reason": "it is over"})
-
-    def _post(self, run_id: str, evaluation: str, groups: dict[str, float]) -> None:
-        path = f"/runs/{run_id}/evaluations/{evaluation}"
-        body = {"suite": "s", "metrics": {"mse": "lower"}, "values": _values(groups)}
-        self.storm.ledger.will_send(evaluation, groups)
-        self.ask("PUT", path, body)
-        self.storm.ledger.was_acknowledged(evaluation)
-        dice = self.draw.random()
-        if dice < 0.2:
-            self.ask("PUT", path, body, expect=(200,))
-        elif dice < 0.3:
-            other = body | {"values": _values({group: value + 1 for group, value in groups.items()})}
-            self.ask("PUT", path, other, expect=(409,))
-
-    def _crown(self, evaluation: str) -> None:
-        """By compare-and-swap, so that an answer that was lost is found again by looking."""
-        seat = self.ask("GET", "/projects/storm/suites/s/baseline")
-        kind = "bootstrap" if seat["version"] == 0 else "override"
-        version = seat["version"]
-        body = {
-            "kind": kind,
-            "evaluation": evaluation,
-            "expected_version": version,
-            "reason": "a storm",
-        }
-        events = "/projects/storm/suites/s/baseline/events"
-        answer = self.ask("POST", events, body, expect=(201, 409))
-        if answer.get("version") != version + 1:
-            # Somebody was quicker, or it was ourselves and the answer was lost: the events know.
-            items = self.ask("GET", f"{events}?limit=200")["items"]
-            mine = [each for each in items if each["evaluation"] == evaluation]
-            if not any((each["version"], each["kind"]) == (version + 1, kind) for each in mine):
-                return
-        self.storm.ledger.was_moved(version + 1, kind, evaluation)
-
-    def ask(
-        self, method: str, path: str, body: object = None, *, expect: tuple[int, ...] = (200, 201)
-    ) -> dict[str, Any]:
-        """Again and again until there is an answer; a refusal that must not be is written down."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            part = self.draw.choice(self.storm.apis)
-            try:
-                answer = self.http.request(method, f"http://127.0.0.1:{part.port}/api/v1{path}", json=body)
-            except httpx.TransportError:
-                time.sleep(0.05)
-                continue
-            if answer.status_code in (502, 503, 504):
-                time.sleep(0.05)
-                continue
-            if answer.status_code not in expect:
-                self.storm.ledger.is_wrong(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
-            document: dict[str, Any] = answer.json()
-            return document
-        raise TimeoutError(f"{method} {path} was not answered within {PATIENCE_SECONDS} s")
-
-
-def _values(groups: dict[str, float]) -> list[dict[str, object]]:
-    return [{"metric": "mse", "group": group, "value": value, "n": 100} for group, value in groups.items()]
-
-
 @contextmanager
-def a_storm(postgres: EmbeddedPostgres, token: str, place: Path, *, seed: int) -> Iterator[Storm]:
+def a_storm(
+    postgres: EmbeddedPostgres,
+    token: str,
+    place: Path,
+    *,
+    seed: int,
+    service: Sequence[str] = SERVICE,
+    kinds: Mapping[str, int] = KINDS,
+) -> Iterator[Storm]:
+    """Args:
+    service: What Python is told to run as the API.
+    """
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TRUERUN_")},
         "DATABASE_URL": postgres.url(),
         "TRUERUN_RATE_LIMIT_PER_SECOND": "0",
         "TRUERUN_LOG_LEVEL": "warning",
     }
+    draw = random.Random(seed)
     apis = []
     for number in range(2):
         port = _a_free_port()
-        apis.append(Part(["serve"], environ | {"TRUERUN_PORT": str(port)}, place / f"api-{number}.log", port))
-    worker = Part(["worker"], environ, place / "worker.log")
-    storm = Storm(postgres, apis, worker, token, random.Random(seed))
-    try:
-        yield storm
-    finally:
-        for part in (*apis, worker):
-            part.kill()
+        apis.append(Part(service, environ | {"TRUERUN_PORT": str(port)}, place / f"api-{number}.log", port))
+    worker = Part(["-P", "-m", "app.cli", "worker"], environ, place / "worker.log")
+    ports = [api.port for api in apis]
+    with a_proxy(ports, random.Random(draw.random())) as proxy, a_fair_clock() as clock:
+        url = f"http://127.0.0.1:{proxy.port}"
+        trainings = Trainings(place, url, token, random.Random(draw.random()))
+        storm = Storm(postgres, apis, worker, token, draw, proxy, trainings, clock, kinds)
+        try:
+            yield storm
+        finally:
+            trainings.end()
+            for part in (*apis, worker):
+                part.kill()
 
 
 def _a_free_port() -> int:
