@@ -248,9 +248,14 @@ class Recorder:
 
     def _work(self) -> None:
         while not self._is_ended:
-            self._wake.wait()
+            # Who has nothing more to say for a while must not lose the last words of an hour ago.
+            is_woken = self._wake.wait(self._store.seal_due_in(time.monotonic()))
             if self._is_ended:
                 return
+            if not is_woken:
+                with self._store_lock:
+                    self._store.seal_if_due(now=time.monotonic())
+                continue
             # Gather what comes in a row; a kill in between loses no more than that.
             self._hurry.wait(GATHER_SECONDS)
             self._wake.clear()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from truerun.disk import flush_directory, write_all
 from truerun.journal import Journal, left_behind, remove_left_behind
 from truerun.points import Decoder, Encoder, Other, Point, framed, frames
 
@@ -91,6 +92,7 @@ class Store:
         self._encoder = Encoder()
         self._disk_again_at = 0.0
         self._reserve: Path | None = None
+        self._has_lasting_name = False
 
     @classmethod
     def leftover(cls, directory: Path, complain: Callable[[str, str], None]) -> Store:
@@ -175,10 +177,19 @@ class Store:
                 content, first = bytearray(), None
         if content:
             self._write(content, until, now)
-        active = self._segments[-1] if self._segments else None
-        if active is not None and not active.is_sealed and now - active.opened_at >= SEAL_SECONDS:
-            self.seal()
+        self.seal_if_due(now=now)
         self._stay_within_bounds()
+
+    def seal_due_in(self, now: float) -> float | None:
+        """Seconds until the file that is written to has to be sealed; None where there is none."""
+        active = self._segments[-1] if self._segments else None
+        if active is None or active.is_sealed:
+            return None
+        return max(0.0, active.opened_at + SEAL_SECONDS - now)
+
+    def seal_if_due(self, *, now: float) -> None:
+        if self.seal_due_in(now) == 0.0:
+            self.seal()
 
     def seal(self) -> None:
         """Put what was written on the disk for good; what follows goes into another file."""
@@ -192,6 +203,7 @@ class Store:
                 getattr(os, "fdatasync", os.fsync)(self._file)
             except OSError as error:
                 self._complain("spool", f"the disk did not keep {segment.path}: {error}")
+            self._flush_names()
             os.close(self._file)
             self._file = None
             segment.buffer = None
@@ -276,7 +288,7 @@ class Store:
                 self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
             self._file = os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o600)
-            self._write_all(self._file, head)
+            write_all(self._file, head)
         except OSError as error:
             self._give_up_disk(error, now)
             return None
@@ -286,7 +298,7 @@ class Store:
         segment = self._segments[-1]
         if self._file is not None:
             try:
-                self._write_all(self._file, bytes(content))
+                write_all(self._file, bytes(content))
             except OSError as error:
                 self._cut_back(segment)
                 if not self._use_reserve(segment, bytes(content)):
@@ -302,15 +314,6 @@ class Store:
         segment.size += len(content)
         segment.until = max(segment.until, until)
 
-    @staticmethod
-    def _write_all(file: int, content: bytes) -> None:
-        written = os.write(file, content)
-        while written < len(content):
-            more = os.write(file, content[written:])
-            if more == 0:
-                raise OSError("the disk takes no more")
-            written += more
-
     def _cut_back(self, segment: Segment) -> None:
         if self._file is None:
             return
@@ -320,6 +323,16 @@ class Store:
             # Half a frame at the end is passed over when it is read.
             self._complain("spool", f"{segment.path} could not be cut back: {error}")
 
+    def _flush_names(self) -> None:
+        if self.directory is None:
+            return
+        flush_directory(self.directory)
+        if not self._has_lasting_name:
+            # This directory was made with its first file, and perhaps the one above.
+            flush_directory(self.directory.parent)
+            flush_directory(self.directory.parent.parent)
+            self._has_lasting_name = True
+
     def _use_reserve(self, segment: Segment, content: bytes) -> bool:
         """Write something small all the same, in the room that was kept for it."""
         if self._reserve is None or self._file is None or len(content) > RESERVE_BYTES // 2:
@@ -327,7 +340,7 @@ class Store:
         self._reserve.unlink(missing_ok=True)
         self._reserve = None
         try:
-            self._write_all(self._file, content)
+            write_all(self._file, content)
         except OSError:
             self._cut_back(segment)
             return False

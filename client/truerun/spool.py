@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from truerun import wire
+from truerun.disk import flush_directory
 from truerun.points import Point
 from truerun.segments import Record
 
@@ -38,6 +39,7 @@ class Spool:
         spool = cls(root / str(writer))
         spool.directory.mkdir(mode=0o700)
         spool.try_lock()
+        flush_directory(root)
         return spool
 
     def try_lock(self) -> bool:
@@ -77,9 +79,15 @@ class Spool:
 
     def write_evaluation(self, evaluation: UUID, body: bytes) -> None:
         """Put the body on disk for good: after this returned, neither a crash nor a power cut loses it."""
-        folder = self.directory / "evaluations"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = self._folder("evaluations")
         _write(folder / f"{evaluation}.json", body)
+
+    def _folder(self, name: str) -> Path:
+        folder = self.directory / name
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            flush_directory(self.directory)
+        return folder
 
     def read_evaluation(self, evaluation: UUID) -> bytes:
         return (self.directory / "evaluations" / f"{evaluation}.json").read_bytes()
@@ -96,8 +104,7 @@ class Spool:
 
     def reject(self, evaluation: UUID, answer: Mapping[str, Any]) -> None:
         """Set an evaluation aside together with the service's answer."""
-        folder = self.directory / "rejected"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = self._folder("rejected")
         _write(folder / f"{evaluation}.answer.json", wire.encode(answer))
         os.replace(self.directory / "evaluations" / f"{evaluation}.json", folder / f"{evaluation}.json")
 
@@ -113,8 +120,7 @@ class Spool:
 
     def set_aside(self, stream_id: UUID, record: Record, why: str) -> None:
         """Keep a record that the service will never take."""
-        folder = self.directory / "rejected"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = self._folder("rejected")
         told: dict[str, Any] = {"stream": str(stream_id), "idx": record.idx, "reason": why}
         if isinstance(record, Point):
             names = [f"{group}/{name}" if group else name for group, name in record.keys.names]
@@ -201,18 +207,4 @@ def _write(path: Path, content: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
-    _flush_directory(path.parent)
-
-
-def _flush_directory(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        # Some file systems cannot do it; the file's own content is safe already.
-        pass
-    finally:
-        os.close(descriptor)
+    flush_directory(path.parent)
