@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recorder = run._outlet.recorder
     assert recorder is not None
     account = Writing(Path(given.account), recorder.stream_id)
-    draw, stop = random.Random(given.seed), Path(given.stop)
+    draw, stop, parent = random.Random(given.seed), Path(given.stop), os.getppid()
     idx = 0
     while idx < given.records and not stop.exists():
         for _ in range(min(draw.randint(1, 15), given.records - idx)):
@@ -150,7 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             account.has_logged(idx)
         account.was_told(recorder.feed.next_idx)
         time.sleep(draw.uniform(0.01, 0.1))
-    while given.stay:
+    # Whoever would kill it may have been killed.
+    while given.stay and os.getppid() == parent:
         account.was_told(recorder.feed.next_idx)
         time.sleep(0.02)
     account.will_end()
