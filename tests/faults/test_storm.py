@@ -79,7 +79,7 @@ def _write(storm: Storm, seconds: float) -> None:
         f"champion, {ledger.marked:,} invalidations and {trainings.ledger.acknowledged:,} records of "
         f"{len(trainings.ledger.accounts):,} training processes acknowledged, "
         f"{sum(map(len, trainings.ledger.spooled.values())):,} records in the spool of a killed training; the proxy "
-        f"did its mischief to {storm.proxy.done.total():,} exchanges ({mischief}); 0 violations. Recovery: median "
+        f"carried {storm.proxy.done.total():,} exchanges ({mischief}); 0 violations. Recovery: median "
         f"{spent[len(spent) // 2]:.2f} s, longest {spent[-1]:.1f} s by the wall and "
         f"{max(each.fair_seconds for each in storm.recoveries):.1f} s by the fair clock, load {os.getloadavg()[1]:.0f} "
         f"on {os.cpu_count()} cores."
