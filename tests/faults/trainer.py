@@ -18,7 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from truerun.answers import Answer
+    from truerun.feed import Feed, Next
 
 HEAD_BYTES = 64
 _NUMBER = struct.Struct("<q")
@@ -114,6 +119,18 @@ def title_of(value: float) -> str:
     return f"saw {value!r}"
 
 
+def _listen(feed: Feed, account: Writing) -> None:
+    """Write down what each answer made of the acknowledgement: one that is taken back is soon given anew."""
+    take = feed.take
+
+    def told(answer: Answer) -> Next:
+        result = take(answer)
+        account.was_told(feed.next_idx)
+        return result
+
+    feed.take = told  # type: ignore[method-assign]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train until so many records are logged, or a file says that it is enough."""
     parser = argparse.ArgumentParser()
@@ -131,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recorder = run._outlet.recorder
     assert recorder is not None
     account = Writing(Path(given.account), recorder.stream_id)
+    _listen(recorder.feed, account)
     draw, stop, parent = random.Random(given.seed), Path(given.stop), os.getppid()
     idx = 0
     while idx < given.records and not stop.exists():
@@ -148,15 +166,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             idx += 1
             # From here on a kill must not lose it.
             account.has_logged(idx)
-        account.was_told(recorder.feed.next_idx)
         time.sleep(draw.uniform(0.01, 0.1))
     # Whoever would kill it may have been killed.
     while given.stay and os.getppid() == parent:
-        account.was_told(recorder.feed.next_idx)
         time.sleep(0.02)
     account.will_end()
     run.finish(timeout=given.patience)
-    account.was_told(recorder.feed.next_idx)
 
 
 if __name__ == "__main__":
