@@ -31,11 +31,11 @@ class Mischief(StrEnum):
 
 
 WEIGHTS = {
-    Mischief.NONE: 12,
+    Mischief.NONE: 10,
     Mischief.LATE: 4,
-    Mischief.LOST_REPLY: 2,
-    Mischief.RESET: 2,
-    Mischief.DRIP: 2,
+    Mischief.LOST_REPLY: 3,
+    Mischief.RESET: 3,
+    Mischief.DRIP: 3,
 }
 
 
