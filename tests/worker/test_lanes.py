@@ -224,7 +224,7 @@ def test_a_paused_sink_is_left_alone_and_its_message_counts_as_not_tried(
 
 def test_what_can_never_work_is_buried_at_once_with_the_reason(world: World, project: ProjectRow) -> None:
     def refuse(message: ClaimedMessage) -> None:
-        if message.payload["text"] == "a1":
+        if message.payload.get("text") == "a1":
             raise Refused("the suite is gone")
 
     owe(world, project.id, "a1", "a2")
@@ -233,10 +233,12 @@ def test_what_can_never_work_is_buried_at_once_with_the_reason(world: World, pro
     work_until(lane, lambda: everything_is_settled(world))
 
     for name in ("one", "two"):
-        first, second = rows(world, name)
+        # The other sink's trouble is told to this one.
+        first, second, told = rows(world, name)
         assert (first.attempts, first.last_error) == (1, "the suite is gone")
         assert first.buried_at is not None
         assert second.delivered_at is not None
+        assert told.topic == "sink.stuck"
 
 
 def test_a_failed_delivery_is_tried_again_later(world: World, project: ProjectRow) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -240,8 +241,10 @@ def test_the_environment_of_the_worker_is_not_the_childs(standin: Standin, place
 def environments_of(place: Path) -> list[dict[str, str]]:
     import psutil
 
-    return [
-        process.environ()
-        for process in psutil.process_iter()
-        if process.uids().real == os.getuid() and any(str(place) in part for part in process.cmdline())
-    ]
+    found = []
+    for process in psutil.process_iter():
+        # Processes of others come and go while they are looked at.
+        with contextlib.suppress(psutil.Error):
+            if process.uids().real == os.getuid() and any(str(place) in part for part in process.cmdline()):
+                found.append(process.environ())
+    return found
