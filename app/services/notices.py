@@ -10,7 +10,7 @@ from uuid import UUID
 from app.db import Session, alerts, assessments, baselines, evaluations, projects, runs, suites, told
 from app.db.outbox import ClaimedMessage, Topic
 from app.db.projects import ProjectRow
-from app.domain.alerts import Level, State
+from app.domain.alerts import AlertKind, Level, State
 from app.domain.notices import (
     OPT_IN,
     Notice,
@@ -153,6 +153,9 @@ def _of_alert(session: Session, alert_id: UUID, project: ProjectRow, manner: Man
     row = alerts.everywhere(session, alert_id)
     # As it stands now: what was acknowledged, muted or resolved since the message was written is no news any more.
     if row is None or row.project_id != project.id or row.alert.state is not State.OPEN:
+        return None
+    # The move itself is told, each one; its alert waits in the inbox.
+    if row.alert.kind is AlertKind.OVERRIDE:
         return None
     return from_alert(
         row.alert,

@@ -81,7 +81,7 @@ def _sent(said: dict[str, Any], refused: list[str]) -> dict[str, Any]:
     notifier = apprise.Apprise(asset=asset)
     if not notifier.add(said["url"]):
         return {"state": "refused", "reason": "the address is none that apprise knows"}
-    if said["needs_tls"] and not all(getattr(service, "secure", True) for service in notifier):
+    if said["needs_tls"] and not all(_is_encrypted(service) for service in notifier):
         return {
             "state": "refused",
             "reason": "the address is not encrypted; use its variant with s, such as jsons:// or mailtos://",
@@ -99,6 +99,11 @@ def _sent(said: dict[str, Any], refused: list[str]) -> dict[str, Any]:
     if refused:
         return {"state": "refused", "reason": refused[0]}
     return {"state": "failed", "reason": lines[-1] if lines else "the service took nothing"}
+
+
+def _is_encrypted(service: apprise.NotifyBase) -> bool:
+    """`secure` says which of two schemes was written; a service that has no plain one leaves it unset."""
+    return bool(service.secure) or not service.protocol
 
 
 if __name__ == "__main__":

@@ -24,11 +24,13 @@ class Received:
 class HttpReceiver:
     """Args:
     answer: (status, headers) of the next answer.
+    asked_for: host:port of each connection that somebody wanted through it as a proxy.
     """
 
     port: int = 0
     received: list[Received] = field(default_factory=list)
     answer: Callable[[], tuple[int, dict[str, str]]] = lambda: (200, {})
+    asked_for: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -49,6 +51,11 @@ def http_receiver() -> Iterator[HttpReceiver]:
             for name, value in {"content-length": "0", **more}.items():
                 self.send_header(name, value)
             self.end_headers()
+
+        def do_CONNECT(self) -> None:
+            # As a proxy that lets nobody through: where they wanted to go is all that can be seen.
+            receiver.asked_for.append(self.path)
+            self.send_error(403)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -17,7 +17,8 @@ from sqlalchemy import text
 
 from app.db import outbox, session_factory
 from app.db.projects import ProjectRow
-from app.domain.alerts import State
+from app.domain.alerts import Level, State
+from app.domain.notices import Notice, NoticeKind
 from app.domain.promotion import EventKind
 from app.services.alerts import change_alert
 from app.worker.notices.addresses import networks
@@ -29,6 +30,9 @@ from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world
 from tests.worker.notices.receivers import LOOPBACK, HttpReceiver, SmtpReceiver, http_receiver, smtp_receiver
 from tests.worker.owed import a_sink, claim
 
+NOTICE = Notice(
+    kind=NoticeKind.RUN, level=Level.WARN, subject="a", title="a title", lines=("a line",), project="burgers"
+)
 SECRET = "whsec_" + base64.b64encode(b"a secret of some length").decode()
 
 
@@ -66,8 +70,12 @@ def a_webhook(world: World, **more: Any) -> WebhookSink:
 
 
 def a_chat(world: World, url: str, **more: Any) -> ChatSink:
-    given = {"allowed": LOOPBACK, "needs_tls": False, "environ": {"TRUERUN_SECRET_CHAT": url}} | more
-    return ChatSink(session_factory(world.engine), address="https://truerun.example", **given)
+    given: dict[str, Any] = {
+        "allowed": LOOPBACK,
+        "needs_tls": False,
+        "environ": {"TRUERUN_SECRET_CHAT": url},
+    }
+    return ChatSink(session_factory(world.engine), address="https://truerun.example", **given | more)
 
 
 def delivered(world: World, kind: str, sink: Sink) -> list[str | None]:
@@ -238,6 +246,27 @@ def test_a_regression_reaches_a_mailbox(world: World, project: ProjectRow, smtp:
     body = read.get_body(("plain", "html"))
     assert body is not None
     assert "100 % worse" in body.get_content()
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#runs", "hooks.slack.com:443"),
+        ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "discord.com:443"),
+        ("tgram://123456789:abcdefg_hijklmnop/12315544", "api.telegram.org:443"),
+    ],
+)
+def test_a_service_is_asked_at_its_own_address_and_through_the_proxy_of_the_host(
+    url: str, host: str, world: World, http: HttpReceiver
+) -> None:
+    given: dict[str, Any] = {"environ": {"HTTPS_PROXY": http.url}, "needs_tls": True}
+
+    with pytest.raises(ConnectionError):
+        a_chat(world, url, **given).tell(url, NOTICE)
+    with pytest.raises(Refused, match="not a public address"):
+        a_chat(world, url, **given, allowed="").tell(url, NOTICE)
+
+    assert set(http.asked_for) == {host}
 
 
 def test_an_address_without_encryption_is_refused_unless_allowed(
