@@ -52,11 +52,27 @@ class SinksAnswer(Answer):
     sinks: list[SinkAnswer]
 
 
+class MirroredAnswer(Answer):
+    """What one run of W&B holds since a delivery: keys of tables and charts, titles of alerts.
+
+    One that is kept offline has no `url`, but a `directory` where the worker runs, and the `command` that uploads it.
+    """
+
+    run: str
+    name: str
+    url: str = ""
+    directory: str = ""
+    command: str = ""
+    tables: tuple[str, ...] = ()
+    charts: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
+
+
 class DeliveryAnswer(Answer):
     """A message on its way to a sink.
 
     `attempts` is 0 for one that was settled together with another. `available_at`: not tried before, while it is owed.
-    `receipt` is what the receiver answered: the address of a W&B run.
+    `receipt` is what the receiver answered: the address of a W&B run. `mirrored` is empty for other sinks.
     """
 
     id: int
@@ -73,6 +89,7 @@ class DeliveryAnswer(Answer):
     buried_at: datetime | None
     last_error: str | None
     receipt: str | None
+    mirrored: list[MirroredAnswer]
 
 
 def delivery_answer(row: DeliveryRow) -> DeliveryAnswer:
@@ -91,4 +108,5 @@ def delivery_answer(row: DeliveryRow) -> DeliveryAnswer:
         buried_at=row.buried_at,
         last_error=row.last_error,
         receipt=row.receipt,
+        mirrored=[MirroredAnswer(**each) for each in row.mirrored],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -31,6 +31,7 @@ class DeliveryRow:
         available_at: Not tried before, while it is owed.
         is_under_way: Whether a worker holds it.
         attempts: Tries so far; 0 for one that was settled together with another.
+        mirrored: What W&B holds since it arrived, one object for each of its runs.
     """
 
     id: int
@@ -47,6 +48,7 @@ class DeliveryRow:
     buried_at: datetime | None
     last_error: str | None
     receipt: str | None
+    mirrored: Sequence[Mapping[str, Any]]
 
 
 _OWED = outbox_message.c.delivered_at.is_(None) & outbox_message.c.buried_at.is_(None)
@@ -157,8 +159,11 @@ def _select(project_id: UUID) -> Select[Any]:
         outbox_message.c.buried_at,
         outbox_message.c.last_error,
         outbox_message.c.receipt,
+        outbox_message.c.mirrored,
     ).where(outbox_message.c.project_id == project_id)
 
 
 def _row(row: RowMapping) -> DeliveryRow:
-    return DeliveryRow(**{**row, "state": DeliveryState(row["state"])})
+    return DeliveryRow(
+        **{**row, "state": DeliveryState(row["state"]), "mirrored": tuple(row["mirrored"] or ())}
+    )

@@ -278,20 +278,28 @@ def renew(session: Session, messages: Sequence[ClaimedMessage], *, lease: timede
 
 
 def mark_delivered(
-    session: Session, message: ClaimedMessage, *, also: Sequence[int] = (), receipt: str | None = None
+    session: Session,
+    message: ClaimedMessage,
+    *,
+    also: Sequence[int] = (),
+    receipt: str | None = None,
+    mirrored: Sequence[Mapping[str, Any]] = (),
 ) -> bool:
     """Whether it was still ours to mark; False when the lease ran out and another worker took it.
 
     Args:
         also: What was owed like it (`owed_like`) and is settled with it, unless another worker holds it.
         receipt: What the receiver answered, for people.
+        mirrored: What W&B holds since then, one strict JSON object for each of its runs.
     """
+    kept = list(mirrored) or None
     settled = _MARK_DELIVERED.first(
         session,
         project_id=message.project_id,
         message_id=message.id,
         holder=message.lease_id,
         receipt=receipt,
+        mirrored=kept,
     )
     if settled is None:
         return False
@@ -310,7 +318,7 @@ def mark_delivered(
         session.execute(
             update(outbox_message)
             .where(outbox_message.c.project_id == message.project_id, outbox_message.c.id.in_(others))
-            .values(delivered_at=func.now(), receipt=receipt)
+            .values(delivered_at=func.now(), receipt=receipt, mirrored=kept)
         )
     return True
 
@@ -382,7 +390,11 @@ _MARK_DELIVERED = Fixed(
         _owed,
     )
     .values(
-        lease_id=None, lease_until=None, delivered_at=func.now(), receipt=bindparam("receipt", type_=Text)
+        lease_id=None,
+        lease_until=None,
+        delivered_at=func.now(),
+        receipt=bindparam("receipt", type_=Text),
+        mirrored=bindparam("mirrored", type_=outbox_message.c.mirrored.type),
     )
     .returning(outbox_message.c.id)
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 import structlog
@@ -40,9 +40,12 @@ class Settler:
     random: Callable[[], float]
 
     def delivered(self, claimed: Claimed, delivery: Delivered | None) -> Settlement:
-        message, receipt = claimed.message, None if delivery is None else delivery.receipt
+        message, kept = claimed.message, delivery or Delivered()
         self.metrics.delivered.labels(message.kind).inc()
-        return lambda session: outbox.mark_delivered(session, message, also=claimed.also, receipt=receipt)
+        mirrored = [asdict(run) for run in kept.mirrored]
+        return lambda session: outbox.mark_delivered(
+            session, message, also=claimed.also, receipt=kept.receipt, mirrored=mirrored
+        )
 
     def given_back(self, message: ClaimedMessage) -> Settlement:
         return lambda session: outbox.release(session, message)

@@ -13,14 +13,38 @@ from app.worker.log_sink import LogSink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MirroredRun:
+    """What one run of W&B holds since a delivery.
+
+    Args:
+        run, name: Its id, and what W&B calls it.
+        url: Its page at W&B; "" for one that is kept offline.
+        directory, command: Where it is kept offline, and what brings it to W&B; "" for one that is there.
+        tables, charts: By the keys that W&B shows them under.
+        alerts: Their titles.
+    """
+
+    run: str
+    name: str
+    url: str = ""
+    directory: str = ""
+    command: str = ""
+    tables: tuple[str, ...] = ()
+    charts: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """What is worth keeping of a delivery.
 
     Args:
         receipt: What the receiver answered, for people: the address of a W&B run. Never a secret.
+        mirrored: Where it was W&B.
     """
 
     receipt: str | None = None
+    mirrored: tuple[MirroredRun, ...] = ()
 
 
 class Refused(Exception):

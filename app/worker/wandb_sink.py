@@ -11,9 +11,9 @@ from app.db import SessionFactory, locks, projects
 from app.db.outbox import ClaimedMessage
 from app.domain.sinks import SinkKind, WandbMode, WandbSettings, settings_from_document
 from app.errors import InvalidInput
-from app.worker.sinks import Delivered, Paused, Refused
+from app.worker.sinks import Delivered, MirroredRun, Paused, Refused
 from app.worker.wandb_contents import jobs_of
-from app.worker.wandb_jobs.job import Job
+from app.worker.wandb_jobs.job import Bars, Histogram, Job, Lines
 from app.worker.wandb_jobs.order import Mode, Target
 from app.worker.wandb_jobs.outcome import Outcome, State
 from app.worker.wandb_jobs.runner import Runner
@@ -67,19 +67,20 @@ class WandbSink:
             project=settings.project,
             mode=Mode(settings.mode.value),
         )
-        receipts = [self._run(job, target, key) for job in jobs]
-        return Delivered(receipt="; ".join(each for each in receipts if each) or "nothing to mirror")
+        mirrored = tuple(self._run(job, target, key) for job in jobs)
+        said = "; ".join(filter(None, (run.command or run.url for run in mirrored)))
+        return Delivered(receipt=said or "nothing to mirror", mirrored=mirrored)
 
-    def _run(self, job: Job, target: Target, key: str | None) -> str:
+    def _run(self, job: Job, target: Target, key: str | None) -> MirroredRun:
         where = f"{urlsplit(target.base_url).netloc}/{target.entity}/{target.project}/{job.run_id}"
         # Two writers to one W&B run would lose a row, and other workers may have messages about the same one.
         with locks.alone(self._sessions, locks.key_of("wandb", where)) as is_ours:
             if not is_ours:
                 raise ConnectionError(f"another worker is writing {job.run_id}")
-            return _receipt(self._runner.run(job, target, key=key))
+            return _mirrored(job, self._runner.run(job, target, key=key))
 
 
-def _receipt(outcome: Outcome) -> str:
+def _mirrored(job: Job, outcome: Outcome) -> MirroredRun:
     """What is worth keeping of a success.
 
     Raises:
@@ -91,6 +92,17 @@ def _receipt(outcome: Outcome) -> str:
         raise Refused(outcome.reason)
     if outcome.state is State.RETRY:
         raise ConnectionError(outcome.reason)
-    if outcome.state is State.KEPT_OFFLINE:
-        return outcome.command
-    return outcome.url
+    if outcome.state is State.STALE:
+        # It holds something newer, of which this job knows nothing.
+        return MirroredRun(run=job.run_id, name=job.name, url=outcome.url)
+    charts: tuple[Bars | Lines | Histogram, ...] = (*job.bars, *job.lines, *job.histograms)
+    return MirroredRun(
+        run=job.run_id,
+        name=job.name,
+        url=outcome.url,
+        directory=outcome.directory,
+        command=outcome.command,
+        tables=tuple(each.name for each in job.tables),
+        charts=tuple(each.name for each in charts),
+        alerts=tuple(each.title for each in job.alerts),
+    )

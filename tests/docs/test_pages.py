@@ -162,11 +162,16 @@ def reader(after_the_demo: Path, empty_dir: Path, tmp_path: Path) -> Iterator[Re
 
 def _service(place: Path) -> Up:
     # Nobody reads what it says once it is ready, and a full pipe would make it wait.
-    return Up(place / "data", place / "config", TRUERUN_LOG_LEVEL="warning")
+    mirror = {"TRUERUN_MIRROR_DIR": str(place / "mirror")}
+    return Up(place / "data", place / "config", TRUERUN_LOG_LEVEL="warning", **mirror)
 
 
 def _environ(home: Path, place: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRUERUN_", "GITHUB_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TRUERUN_", "GITHUB_", "WANDB_"))
+    }
     kept.pop("DATABASE_URL", None)
     return kept | {
         "HOME": str(home),

@@ -28,7 +28,10 @@ class Up:
         # Not a pipe: nobody empties it while the test does other things, and who writes to a full one stands still.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop
         self.local_file = config_home / "truerun" / "local.json"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRUERUN_")}
+        # Not the key to W&B of whoever runs the tests either.
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("TRUERUN_", "WANDB_"))
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "app.cli", "up"],
             env={

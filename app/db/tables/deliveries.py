@@ -111,6 +111,8 @@ outbox_message = Table(
     text_column("last_error", nullable=True),
     # What the receiver answered that a person wants: the address of a W&B run.
     text_column("receipt", nullable=True),
+    # What W&B holds since then, one object for each of its runs.
+    json_column("mirrored", nullable=True),
     PrimaryKeyConstraint("project_id", "id"),
     Index(
         "ix_outbox_message_owed",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,11 +93,16 @@ def from_document(document: dict[str, Any]) -> Order:
 
 
 def sync_command(target: Target, directory: str) -> str:
-    """What a person types to bring an offline run to W&B, at the same absolute path where it was written."""
+    """What a person types to bring an offline run to W&B, at the same absolute path where it was written.
+
+    With the very wandb that wrote it, which need not be on anybody's path.
+    """
+    beside = Path(sys.executable).with_name("wandb")
+    program = str(beside) if beside.exists() else "wandb"
     address = f"WANDB_BASE_URL={target.base_url}"
     owner = ["--entity", target.entity] if target.entity else []
     where = [*owner, "--project", target.project]
-    return shlex.join(["env", address, "wandb", "sync", *where, directory])
+    return shlex.join(["env", address, program, "sync", *where, directory])
 
 
 def address_problem(base_url: str, allowed: Collection[str]) -> str | None:

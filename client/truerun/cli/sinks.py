@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,14 @@ def put_sinks(args: argparse.Namespace, service: Service, out: Output) -> int:
     return 0
 
 
+def wanted(sink: Mapping[str, Any]) -> dict[str, Any]:
+    """A sink as the service tells of it, as it may be said."""
+    return {key: value for key, value in sink.items() if key not in _TOLD}
+
+
 def list_deliveries(args: argparse.Namespace, service: Service, out: Output) -> int:
-    wanted = {"state": args.state, "sink": args.sink, "topic": args.topic}
-    query = {name: value for name, value in wanted.items() if value}
+    filters = {"state": args.state, "sink": args.sink, "topic": args.topic}
+    query = {name: value for name, value in filters.items() if value}
     items = service.items(f"{project_path(args.project, service)}/deliveries", query, limit=args.limit)
     if out.as_json:
         out.document({"items": items})
@@ -129,4 +135,4 @@ def _document(name: str) -> dict[str, Any]:
         raise UsageError(
             f'{name} names no sinks; it looks like {{"sinks": [{{"name": "log", "kind": "log"}}]}}'
         )
-    return {**document, "sinks": [{key: sink[key] for key in sink if key not in _TOLD} for sink in sinks]}
+    return {**document, "sinks": [wanted(sink) for sink in sinks]}

@@ -6,8 +6,9 @@ import sys
 
 from truerun.cli.exits import CommandError
 from truerun.cli.main import main as truerun_command
+from truerun.cli.output import Output
 from truerun.cli.service import Service
-from truerun.demo import heights, tabular, the_well
+from truerun.demo import heights, mirror, tabular, the_well
 from truerun.settings import find_settings
 
 
@@ -47,6 +48,9 @@ def _show(service: Service) -> int:
     _say(f"{the_well.PROJECT}: {the_well.line(service)}")
     tabular.load(service)
     _say(f"{tabular.PROJECT}: {tabular.line(service)}")
+    # Last, so that it was mirrored meanwhile.
+    _say("")
+    mirror.show(service, heights.PROJECT, Output(as_json=False))
     return 0
 
 

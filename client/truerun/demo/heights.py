@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import truerun
 from truerun.cli.service import Service
+from truerun.demo import mirror
 from truerun.demo.records import ensure_champion, ensure_project, evaluations_of, lines_of, rows_of
 
 PROJECT = "heights"
@@ -44,6 +45,7 @@ def load(service: Service) -> bool:
         Whether anything had to be loaded.
     """
     if evaluations_of(service, PROJECT, SUITE, CANDIDATE):
+        mirror.enable(service, PROJECT)
         return False
     ensure_project(service, PROJECT, "Height prediction")
     policy = "\n".join(lines_of("heights.toml", comments=True)).encode()
@@ -52,6 +54,8 @@ def load(service: Service) -> bool:
         _post(service, CHAMPION)
     champion = evaluations_of(service, PROJECT, SUITE, CHAMPION)[0]["evaluation"]
     ensure_champion(service, PROJECT, SUITE, champion, WHY_BOOTSTRAP)
+    # Only what happens from then on is mirrored: run 6's verdict, its alerts, and the board with it.
+    mirror.enable(service, PROJECT)
     _post(service, CANDIDATE)
     return True
 

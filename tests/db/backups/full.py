@@ -178,7 +178,9 @@ def _owe_everything(world: World, project: UUID) -> None:
             )
         )
         session.execute(
-            update(outbox_message).where(outbox_message.c.delivered_at.is_not(None)).values(receipt=AWKWARD)
+            update(outbox_message)
+            .where(outbox_message.c.delivered_at.is_not(None))
+            .values(receipt=AWKWARD, mirrored=[{AWKWARD: [1]}])
         )
         session.execute(
             update(sink)
