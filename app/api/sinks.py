@@ -10,8 +10,15 @@ from fastapi import Depends, Request
 
 from app.api.dependencies import ActorDep, Now, SessionDep
 from app.api.router import a_router
-from app.api.schemas import SinksBody
-from app.api.sink_answers import PauseAnswer, SecretAnswer, SinkAnswer, SinksAnswer
+from app.api.schemas import Key, SinksBody
+from app.api.sink_answers import (
+    DeliveryAnswer,
+    PauseAnswer,
+    SecretAnswer,
+    SinkAnswer,
+    SinksAnswer,
+    delivery_answer,
+)
 from app.domain.sinks import secret_env
 from app.services import sinks
 from app.services.sinks import KnownSink, WantedSink
@@ -77,6 +84,16 @@ def put_sinks(
         now=now,
     )
     return SinksAnswer(sinks=[_answer(each, now, has_variable) for each in known])
+
+
+@router.post("/projects/{project}/sinks/{sink}/test")
+def test_sink(session: SessionDep, actor: ActorDep, project: str, sink: Key, now: Now) -> DeliveryAnswer:
+    """Send the sink one message that says that it is a test, before all else that it is owed; a pause is over.
+
+    It is tried once, by the worker: `…/deliveries?sink=…&topic=sink.tested` shows what became of it, `delivered` with
+    the receiver's `receipt` or `buried` with `last_error`.
+    """
+    return delivery_answer(sinks.test_sink(session, actor, project_key=project, name=sink, now=now))
 
 
 def _answer(known: KnownSink, now: datetime, has_variable: Callable[[str], bool]) -> SinkAnswer:

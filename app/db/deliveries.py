@@ -117,16 +117,19 @@ def remove(session: Session, *, project_id: UUID, delivery_id: int) -> None:
     )
 
 
-def discard_undelivered(session: Session, *, project_id: UUID, sink: str, even_buried: bool) -> int:
-    """Owe the sink nothing any more; how many messages went.
+def discard_undelivered(
+    session: Session, *, project_id: UUID, sink: str, even_buried: bool, topic: str | None = None
+) -> int:
+    """Owe the sink nothing any more, or nothing of a topic; how many messages went.
 
     A delivery that is under way may still arrive; it just cannot be marked any more.
     """
     is_owed = outbox_message.c.delivered_at.is_(None) if even_buried else _OWED
+    is_meant = is_owed if topic is None else is_owed & (outbox_message.c.topic == topic)
     # In the order in which everybody locks them.
     theirs = (
         select(outbox_message.c.id)
-        .where(outbox_message.c.project_id == project_id, outbox_message.c.sink == sink, is_owed)
+        .where(outbox_message.c.project_id == project_id, outbox_message.c.sink == sink, is_meant)
         .order_by(outbox_message.c.id)
         .with_for_update()
     )

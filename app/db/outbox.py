@@ -45,6 +45,8 @@ class Topic(StrEnum):
     # Carries no content: whoever delivers it reads the newest state.
     LEADERBOARD_CHANGED = "leaderboard.changed"
     SINK_STUCK = "sink.stuck"
+    # Somebody asks whether anything arrives; tried once, before all else that is owed.
+    SINK_TESTED = "sink.tested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,9 @@ class ClaimedMessage:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+# About a sink itself: were others told that such a message failed, two stuck sinks would tell each other for ever.
+_ABOUT_SINKS = frozenset({Topic.SINK_STUCK, Topic.SINK_TESTED})
+
 # Topics whose messages carry no content: who delivers one has delivered all that were owed before it read the state.
 COALESCED = frozenset({Topic.LEADERBOARD_CHANGED})
 
@@ -98,11 +103,13 @@ def write(
     now: datetime | None = None,
     only_sink: str | None = None,
     but_not: str | None = None,
+    available_at: datetime | None = None,
 ) -> None:
     """Owe the messages, in their order, to every sink of the project that is enabled, or only to some of them.
 
     Args:
         now: None is the database's clock.
+        available_at: Since when they are due, which is also the order in which they are claimed; None is this moment.
     """
     if not messages:
         return
@@ -115,6 +122,7 @@ def write(
         now=now,
         only_sink=only_sink,
         but_not=but_not,
+        available_at=available_at,
     )
 
 
@@ -137,7 +145,7 @@ def _writing() -> Insert:
             rows.c.order_key,
             cast(rows.c.payload, JSONB),
             func.coalesce(bindparam("now", type_=outbox_message.c.created_at.type), func.now()),
-            func.now(),
+            func.coalesce(bindparam("available_at", type_=outbox_message.c.available_at.type), func.now()),
         )
         .select_from(sink.join(rows, literal(value=True)))
         .where(
@@ -350,8 +358,7 @@ def pause(session: Session, message: ClaimedMessage, *, delay: timedelta, reason
 
 
 def _tell_others(session: Session, message: ClaimedMessage, *, reason: str) -> None:
-    if message.topic == Topic.SINK_STUCK:
-        # Two sinks that are both stuck would tell each other for ever.
+    if message.topic in _ABOUT_SINKS:
         return
     stuck = NewMessage(
         topic=Topic.SINK_STUCK,

@@ -44,6 +44,7 @@ class Action(StrEnum):
     ALERT_CHANGE = "alert.change"
     SINK_READ = "sink.read"
     SINK_CHANGE = "sink.change"
+    SINK_TEST = "sink.test"
     # Of one message: the server's own plumbing, which maintainers see and admins mend.
     DELIVERY_RETRY = "delivery.retry"
     DELIVERY_DISCARD = "delivery.discard"
@@ -78,6 +79,7 @@ _MAINTAINS = {
     Action.VALIDITY_CHANGE,
     Action.SINK_READ,
     Action.SINK_CHANGE,
+    Action.SINK_TEST,
     Action.RETENTION_CHANGE,
     Action.IMPORT,
 }

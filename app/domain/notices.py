@@ -29,6 +29,8 @@ class NoticeKind(StrEnum):
     PROMOTION = "promotion"
     ROLLBACK = "rollback"
     MIRROR_STUCK = "mirror_stuck"
+    # Told to whoever asked, whatever the routes say.
+    TEST = "test"
 
 
 # Told only to those whose routes name it.
@@ -208,6 +210,23 @@ def from_stuck(*, sink: str, reason: str, project: str, link: str | None) -> Not
         subject=f"sink:{sink}",
         title=shortened(f"deliveries to {sink} are stuck", TITLE_LENGTH),
         lines=(reason, "`truerun deliveries` shows what is owed; an admin can retry it or discard it"),
+        project=project,
+        link=link,
+    )
+
+
+def from_test(*, message: int, by: str, sink: str, project: str, link: str | None) -> Notice:
+    """Somebody wants to know whether anything arrives.
+
+    Args:
+        message: The number of the delivery; each test is news of its own.
+    """
+    return Notice(
+        kind=NoticeKind.TEST,
+        level=Level.INFO,
+        subject=f"test:{message}",
+        title=shortened(f"test of sink {sink}", TITLE_LENGTH),
+        lines=(f"asked for by {by}; verdicts of the project arrive here too",),
         project=project,
         link=link,
     )

@@ -72,3 +72,12 @@ def alert_changed(alert_id: UUID, alert: AlertState) -> NewMessage:
             "evaluation": None if alert.as_of is None else alert.as_of.evaluation,
         },
     )
+
+
+def sink_tested(sink: str, *, by: str) -> NewMessage:
+    """Written under the project's lock.
+
+    Args:
+        by: Who wants to know whether anything arrives.
+    """
+    return NewMessage(topic=Topic.SINK_TESTED, order_key=f"test:{sink}", payload={"sink": sink, "by": by})

@@ -20,6 +20,7 @@ from app.domain.notices import (
     from_improvement,
     from_move,
     from_stuck,
+    from_test,
 )
 from app.domain.outcomes import Gate, Outcome
 from app.domain.sinks import Route, wanted_by
@@ -96,6 +97,8 @@ def notice_for(session: Session, message: ClaimedMessage, manner: Manner) -> Tel
 
 
 def _is_wanted(notice: Notice, manner: Manner) -> bool:
+    if notice.kind is NoticeKind.TEST:
+        return True
     routes = manner.routes
     if notice.kind in OPT_IN:
         routes = [route for route in routes if notice.kind in route.kinds]
@@ -143,6 +146,14 @@ def _notice(session: Session, message: ClaimedMessage, project: ProjectRow, mann
         return from_stuck(
             sink=str(said["sink"]),
             reason=str(said["reason"]),
+            project=project.key,
+            link=_link(manner, f"/projects/{project.key}/deliveries"),
+        )
+    if message.topic == Topic.SINK_TESTED:
+        return from_test(
+            message=message.id,
+            by=str(said["by"]),
+            sink=message.sink,
             project=project.key,
             link=_link(manner, f"/projects/{project.key}/deliveries"),
         )

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from app.db import Session, audit, deliveries, outbox, projects
 from app.db import sinks as db
+from app.db.deliveries import DeliveryRow
+from app.db.outbox import Topic
 from app.db.sinks import SinkRow, SinkState
 from app.domain.access import Action, Actor
 from app.domain.sinks import SinkKind, settings_from_document, settings_to_document
-from app.errors import InvalidInput, Problem
-from app.services.announcements import leaderboard_changed
+from app.errors import Conflict, InvalidInput, NotFound, Problem
+from app.services.announcements import leaderboard_changed, sink_tested
 from app.services.documents import checked_key
 from app.services.projects import project_for
 
 MAX_SINKS = 20
+_BEFORE_ALL_ELSE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,48 @@ def put_sinks(
             now=now,
         )
     return _known(session, project.id)
+
+
+def test_sink(session: Session, actor: Actor, *, project_key: str, name: str, now: datetime) -> DeliveryRow:
+    """Owe the sink one message that says that it is a test, before all else that it is owed; a pause is over.
+
+    It is tried once. A test of before that has not arrived is owed no longer.
+
+    Raises:
+        NotFound: There is no such sink.
+        Conflict: It is disabled.
+    """
+    project = project_for(session, actor, key=project_key, action=Action.SINK_TEST)
+    projects.lock(session, project.id)
+    row = next((each for each in db.of_project(session, project.id) if each.name == name), None)
+    if row is None:
+        raise NotFound(f"no sink {name!r} in this project; sinks are listed under it")
+    if not row.enabled:
+        raise Conflict(f"sink {name!r} is disabled; enable it first")
+    topic = Topic.SINK_TESTED
+    deliveries.discard_undelivered(
+        session, project_id=project.id, sink=name, even_buried=True, topic=topic.value
+    )
+    db.end_pause(session, project_id=project.id, name=name)
+    outbox.write(
+        session,
+        project_id=project.id,
+        messages=[sink_tested(name, by=actor.name)],
+        now=now,
+        only_sink=name,
+        available_at=_BEFORE_ALL_ELSE,
+    )
+    audit.write(
+        session,
+        project_id=project.id,
+        actor=actor.name,
+        action=Action.SINK_TEST,
+        subject=f"sink {name}",
+        detail={},
+        now=now,
+    )
+    (delivery,) = deliveries.page(session, project_id=project.id, limit=1, sink=name, topic=topic.value)
+    return delivery
 
 
 def _change(

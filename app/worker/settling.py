@@ -9,7 +9,7 @@ from typing import TypeAlias
 import structlog
 
 from app.db import Session, outbox
-from app.db.outbox import ClaimedMessage
+from app.db.outbox import ClaimedMessage, Topic
 from app.worker.backoff import delay_before_retry, is_given_up
 from app.worker.metrics import WorkerMetrics
 from app.worker.sinks import Delivered, Paused, Refused
@@ -59,6 +59,9 @@ class Settler:
     def failed(self, message: ClaimedMessage, error: Exception) -> Settlement:
         """Try again later; bury what has failed often enough or can never work; leave a sink alone that asks for it."""
         self.metrics.failed.labels(message.kind).inc()
+        if message.topic == Topic.SINK_TESTED:
+            # Somebody waits for the answer, and wants no test to arrive hours later.
+            return self._buried(message, storable(str(error)) if _explains(error) else said(error))
         if isinstance(error, Paused):
             return self._paused(message, error)
         if isinstance(error, Refused):
@@ -81,6 +84,11 @@ class Settler:
         self.metrics.buried.labels(message.kind).inc()
         _log.error("message_buried", **_named(message), error=error)
         return lambda session: outbox.bury(session, message, error=error)
+
+
+def _explains(error: Exception) -> bool:
+    """Whether its words are a sink's own, for people."""
+    return isinstance(error, Paused | Refused)
 
 
 def with_their_like(session: Session, messages: Sequence[ClaimedMessage]) -> list[Claimed]:

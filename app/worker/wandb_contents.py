@@ -25,6 +25,7 @@ from app.worker.wandb_jobs.board_content import BoardRow, board_job
 from app.worker.wandb_jobs.evaluation_content import Judged, evaluation_job
 from app.worker.wandb_jobs.job import Job
 from app.worker.wandb_jobs.training_content import training_job
+from app.worker.wandb_jobs.trial_content import trial_job
 
 # Of each board; a table of W&B holds a thousand rows.
 MOST_OF_A_BOARD = 200
@@ -51,6 +52,8 @@ def jobs_of(
         return [reading.evaluation(row) for row in reading.marked(said)]
     if topic == Topic.ALERT_CHANGED:
         return reading.of_alert(UUID(said["alert"]))
+    if topic == Topic.SINK_TESTED:
+        return [reading.trial(message)]
     return []
 
 
@@ -120,6 +123,16 @@ class _Reading:
             page=self._page(f"projects/{self.project.key}/runs/{run.key}"),
             rev=self.rev,
             tags=tuple(run.tags),
+        )
+
+    def trial(self, message: ClaimedMessage) -> Job:
+        return trial_job(
+            project=self.project.key,
+            sink=message.sink,
+            by=str(message.payload["by"]),
+            asked=message.created_at,
+            page=self._page(f"projects/{self.project.key}"),
+            rev=self.rev,
         )
 
     def marked(self, said: Mapping[str, Any]) -> list[EvaluationRow]:

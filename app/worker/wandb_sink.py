@@ -8,7 +8,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from app.db import SessionFactory, locks, projects
-from app.db.outbox import ClaimedMessage
+from app.db.outbox import ClaimedMessage, Topic
 from app.domain.sinks import SinkKind, WandbMode, WandbSettings, settings_from_document
 from app.errors import InvalidInput
 from app.worker.sinks import Delivered, MirroredRun, Paused, Refused
@@ -52,6 +52,8 @@ class WandbSink:
         if not isinstance(settings, WandbSettings):
             raise Refused(f"{message.sink} is no W&B sink")
         if settings.mode is WandbMode.DISABLED:
+            if message.topic == Topic.SINK_TESTED:
+                raise Refused("its mode is disabled, so that nothing is sent to W&B")
             return Delivered(receipt="disabled")
         key = None
         if settings.mode is WandbMode.ONLINE:

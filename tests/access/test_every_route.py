@@ -94,6 +94,7 @@ ROUTES: dict[tuple[str, str], tuple[Action | str, dict[str, Any] | None, Any]] =
     ),
     ("GET", "/api/v1/projects/{project}/alerts"): (Action.PROJECT_READ, None, None),
     ("GET", "/api/v1/projects/{project}/sinks"): (Action.SINK_READ, None, None),
+    ("POST", "/api/v1/projects/{project}/sinks/{sink}/test"): (Action.SINK_TEST, None, None),
     ("PUT", "/api/v1/projects/{project}/sinks"): (
         Action.SINK_CHANGE,
         None,
@@ -177,6 +178,7 @@ def make_entities(admin: Caller, project: str) -> Entities:
         {
             "project": project,
             "delivery_id": str(deliveries[0]["id"]),
+            "sink": "log",
             "run_key": "run-1",
             "second_run": "run-0",
             "run_id": run_id,

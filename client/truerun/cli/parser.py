@@ -225,6 +225,11 @@ def _add_sinks(add: _Add, family: Callable[..., Any]) -> None:
     add("list", sinks.list_sinks, "list them", within=verbs)
     put = add("put", sinks.put_sinks, "set all of them from a file, as --json prints them", within=verbs)
     put.add_argument("file", metavar="FILE.json", help="'-' is stdin")
+    tested = add("test", sinks.test_sink, "send it a test, and say what became of it", within=verbs)
+    tested.add_argument("name", metavar="NAME")
+    tested.add_argument(
+        "--wait", type=_seconds, default=100.0, metavar="SECONDS", help="for its receiver (100)"
+    )
     alone = {"call": sinks.list_deliveries, "state": None, "sink": None, "topic": None, "limit": 50}
     owed = family("deliveries", "what is owed to sinks, has arrived or was given up", **alone)
     listed = add("list", sinks.list_deliveries, "list them, newest first", within=owed)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from truerun.cli.exits import UsageError
-from truerun.cli.find import project_path
+from truerun.cli.exits import CLOSED, Refused, UsageError
+from truerun.cli.find import project_path, segment
 from truerun.cli.output import Output
 from truerun.cli.service import Service
 from truerun.cli.text import moment, visible
@@ -33,6 +34,10 @@ _TOLD = frozenset(
 )
 
 
+_UNSETTLED = ("owed", "failing")
+_POLL_SECONDS = 0.25
+
+
 def list_sinks(args: argparse.Namespace, service: Service, out: Output) -> int:
     _show(service.get(f"{project_path(args.project, service)}/sinks"), out)
     return 0
@@ -44,6 +49,34 @@ def put_sinks(args: argparse.Namespace, service: Service, out: Output) -> int:
     answer = service.send("PUT", f"{project_path(args.project, service)}/sinks", document)
     _show(answer, out)
     return 0
+
+
+def test_sink(args: argparse.Namespace, service: Service, out: Output) -> int:
+    """Send a test through the worker and wait for what becomes of it: 0 where it arrived, else 1."""
+    project = project_path(args.project, service)
+    asked = service.send("POST", f"{project}/sinks/{segment(args.name)}/test", {})
+    began = time.monotonic()
+    test = asked
+    while test.get("state") in _UNSETTLED and (left := began + args.wait - time.monotonic()) > 0:
+        time.sleep(min(_POLL_SECONDS, left))
+        query = {"sink": args.name, "topic": asked.get("topic")}
+        newest = service.items(f"{project}/deliveries", query, limit=1)
+        if not newest or newest[0].get("id") != asked.get("id"):
+            raise Refused(f"another test of {args.name} was begun meanwhile; look at its outcome")
+        (test,) = newest
+    has_arrived = test.get("state") == "delivered"
+    if out.as_json:
+        out.document(test)
+    elif has_arrived:
+        out.lines([visible(f"{args.name}: the test has arrived")])
+        out.lines([visible(test["receipt"])] if test.get("receipt") else [])
+    elif test.get("state") in _UNSETTLED:
+        why = test.get("last_error") or "does a worker run, and has it this kind of sink?"
+        look = f"truerun deliveries list --sink {args.name}"
+        out.note(f"{args.name}: nothing became of the test within {args.wait:g} s; {why} Look again: {look}")
+    else:
+        out.note(f"{args.name}: the test did not arrive: {test.get('last_error')}")
+    return 0 if has_arrived else CLOSED
 
 
 def wanted(sink: Mapping[str, Any]) -> dict[str, Any]:

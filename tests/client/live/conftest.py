@@ -17,8 +17,11 @@ from app.db import make_engine, session_factory
 from app.main import create_app
 from app.services import tokens
 from app.settings import Settings
+from tests.client.live.mirrored import wandb, working
 from tests.client.live.service import Live, Spoken
 from truerun.cli import main
+
+__all__ = ["wandb", "working"]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from app.domain.evaluations import Stated
 from app.domain.notices import NoticeKind
 from app.domain.policies import policy_from_document
 from app.domain.promotion import EventKind
+from app.services import sinks
 from app.services.ingest import take_records
 from app.services.liveness import mark_silent, watch_rivals
 from app.services.policies import put_policy
@@ -133,6 +134,10 @@ def gets_stuck(world: World) -> None:
     world.run(lambda session: outbox.bury(session, message, error="HTTP 403"))
 
 
+def is_tested(world: World) -> None:
+    world.run(lambda session: sinks.test_sink(session, ADMIN, project_key="burgers", name="ours", now=NOW))
+
+
 CAUSES: dict[NoticeKind, list[tuple[Callable[[World], None], str, list[str]]]] = {
     NoticeKind.REGRESSION: [(regresses, "error", ["100 % worse", "hard", "the champion first (version 1)"])],
     NoticeKind.LIMIT: [(is_unphysical, "error", ["hard", "0.7"])],
@@ -149,6 +154,7 @@ CAUSES: dict[NoticeKind, list[tuple[Callable[[World], None], str, list[str]]]] =
     NoticeKind.TRAINING_LIMIT: [(breaks_a_limit, "error", ["gap is 6 at step 1", "above 5"])],
     NoticeKind.RUN: [(says_so_itself, "warn", ["second: spike", "at 7"])],
     NoticeKind.MIRROR_STUCK: [(gets_stuck, "error", ["deliveries to mirror are stuck", "HTTP 403"])],
+    NoticeKind.TEST: [(is_tested, "info", ["test of sink ours", ADMIN.name])],
 }
 
 

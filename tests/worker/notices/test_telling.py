@@ -20,6 +20,7 @@ from app.db.projects import ProjectRow
 from app.domain.alerts import Level, State
 from app.domain.notices import Notice, NoticeKind
 from app.domain.promotion import EventKind
+from app.services import sinks
 from app.services.alerts import change_alert
 from app.worker.notices.addresses import networks
 from app.worker.notices.chat import ChatSink
@@ -334,3 +335,33 @@ def test_a_sink_that_is_stuck_is_told_by_the_others(
     assert "HTTP 403" in notice["text"]
     # And nobody tells the mirror itself, nor of what cannot be told.
     assert not [each for each in claim(world, kinds=("wandb",)) if each.topic == "sink.stuck"]
+
+
+def test_a_test_is_told_whatever_the_routes_say(
+    world: World, project: ProjectRow, http: HttpReceiver
+) -> None:
+    routes = [{"kinds": ["promotion"]}]
+    a_sink(
+        world,
+        project.id,
+        "ours",
+        kind="webhook",
+        url=http.url,
+        secret_env="TRUERUN_SECRET_HOOK",
+        routes=routes,
+    )
+    for _ in range(2):
+        world.run(
+            lambda session: sinks.test_sink(session, ADMIN, project_key=project.key, name="ours", now=NOW)
+        )
+
+        (receipt,) = delivered(world, "webhook", a_webhook(world))
+
+        assert receipt == "HTTP 200"
+    first, second = told(http)
+    assert (first["type"], first["title"], first["link"]) == (
+        "truerun.test",
+        "test of sink ours",
+        "https://truerun.example/projects/burgers/deliveries",
+    )
+    assert f"asked for by {ADMIN.name}" in second["text"]
