@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.domain.sinks import WANDB_CLOUD, base_urls, url_problem
+from app.domain.sinks import WANDB_CLOUD, base_urls, wandb_url_problem
 
 
 def _libpq_address(url: str) -> str:
@@ -33,7 +33,7 @@ def _base_urls(text: str) -> str:
     if not urls:
         raise ValueError("needs at least one address")
     for url in urls:
-        if problem := url_problem(url):
+        if problem := wandb_url_problem(url):
             raise ValueError(f"{url!r} {problem}")
     return ",".join(urls)
 

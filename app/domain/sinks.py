@@ -30,6 +30,7 @@ _SECRET_ENV = re.compile(r"TRUERUN_SECRET_[A-Z0-9_]{1,100}")
 # Without user:password@, which would be a secret in the settings.
 _URL = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[!-~]*)?")
 _WANDB_PROJECT = re.compile(r"[^/\\#?%:\s](?:[^/\\#?%:\n\r\t]{0,126}[^/\\#?%:\s])?")
+_ENTITY_AND_PROJECT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)/([A-Za-z0-9._-]+)")
 _WANDB_ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -202,6 +203,16 @@ def url_problem(url: str) -> str | None:
     return None
 
 
+def wandb_url_problem(url: str) -> str | None:
+    """What is wrong with the address of a W&B server; None when it is fine."""
+    found = _URL.fullmatch(url)
+    host = found[2].lower() if found else ""
+    if host.endswith("wandb.ai") and "api." not in host:
+        # The W&B library refuses it too, message by message.
+        return f"is where W&B shows its pages; its API is {WANDB_CLOUD}"
+    return url_problem(url)
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -213,13 +224,20 @@ def _is_loopback(host: str) -> bool:
 
 def _read_wandb(read: Reader, base_urls: Collection[str]) -> WandbSettings:
     project = read.text("project", required=True)
-    if project and not _WANDB_PROJECT.fullmatch(project):
-        read.note("project", "must be 1 to 128 characters without / \\ # ? % : and surrounding white space")
+    if project and (parts := _ENTITY_AND_PROJECT.fullmatch(project)):
+        read.note("project", f"must not name the entity; say entity {parts[1]!r} and project {parts[2]!r}")
+    elif project and (not _WANDB_PROJECT.fullmatch(project) or not project.strip(".")):
+        read.note(
+            "project",
+            "must be 1 to 128 characters without / \\ # ? % : and surrounding white space, and not only dots",
+        )
     entity = read.text("entity")
     if entity is not None and not _WANDB_ENTITY.fullmatch(entity):
         read.note("entity", "must be the name of a W&B user or team, or null for the key's own")
     base_url = (read.text("base_url") or WANDB_CLOUD).rstrip("/")
-    if base_url not in base_urls:
+    if problem := wandb_url_problem(base_url):
+        read.note("base_url", problem)
+    elif base_url not in base_urls:
         read.note(
             "base_url",
             f"must be one of {', '.join(sorted(base_urls))}, not {shown(base_url)}; whoever runs the server allows "

@@ -14,7 +14,13 @@ from app.db.deliveries import DeliveryRow
 from app.db.outbox import Topic
 from app.db.sinks import SinkRow, SinkState
 from app.domain.access import Action, Actor
-from app.domain.sinks import SinkKind, settings_from_document, settings_to_document
+from app.domain.sinks import (
+    SinkKind,
+    WandbMode,
+    WandbSettings,
+    settings_from_document,
+    settings_to_document,
+)
 from app.errors import Conflict, InvalidInput, NotFound, Problem
 from app.services.announcements import leaderboard_changed, sink_tested
 from app.services.documents import checked_key
@@ -176,6 +182,7 @@ def _checked(wanted: Sequence[WantedSink], wandb_base_urls: Collection[str]) -> 
         raise InvalidInput(f"at most {MAX_SINKS} sinks, not {len(wanted)}", field="sinks")
     problems: list[Problem] = []
     checked: dict[str, WantedSink] = {}
+    mirrors: dict[tuple[str, str | None, str], str] = {}
     for i, each in enumerate(wanted):
         checked_key(each.name, field=f"sinks.{i}.name")
         if each.name in checked:
@@ -190,6 +197,13 @@ def _checked(wanted: Sequence[WantedSink], wandb_base_urls: Collection[str]) -> 
                 for problem in error.problems
             ]
             continue
+        if each.enabled and isinstance(settings, WandbSettings) and settings.mode is not WandbMode.DISABLED:
+            target = (settings.base_url, settings.entity, settings.project)
+            if (other := mirrors.setdefault(target, each.name)) != each.name:
+                message = (
+                    f"sink {other!r} mirrors to that W&B project already, and both would write the same runs"
+                )
+                problems.append(Problem(field=f"sinks.{i}.settings.project", message=message))
         checked[each.name] = WantedSink(
             name=each.name, kind=each.kind, enabled=each.enabled, settings=settings_to_document(settings)
         )

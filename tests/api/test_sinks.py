@@ -160,6 +160,11 @@ def test_a_secret_is_told_by_the_name_of_its_variable_only(
             "sinks.1.settings.base_url",
             id="a server that may not be given keys",
         ),
+        pytest.param(
+            [WANDB, {**WANDB, "name": "again"}],
+            "sinks.1.settings.project",
+            id="two writers of one W&B project",
+        ),
         pytest.param([{"name": "..", "kind": "log"}], "sinks.0.name", id="a name that no path can have"),
         pytest.param([{"name": f"s{i}", "kind": "log"} for i in range(21)], "sinks", id="too many"),
         pytest.param([{"name": "a", "kind": "telex"}], "sinks.0.kind", id="an unknown kind"),
@@ -173,6 +178,16 @@ def test_what_is_wrong_is_named_and_nothing_changes(
     assert response.status_code == 422
     assert response.json()["field"] == field
     assert [each["name"] for each in admin.get(SINKS)["sinks"]] == ["log"]
+
+
+def test_one_wandb_project_may_have_a_second_sink_that_does_not_write(admin: Caller, posted: str) -> None:
+    settings = {"project": "heights", "key_env": "TRUERUN_SECRET_W"}
+    disabled = {"name": "off", "kind": "wandb", "settings": {**settings, "mode": "disabled"}}
+    elsewhere = {"name": "b", "kind": "wandb", "settings": {**settings, "entity": "team-b"}}
+
+    made = put(admin, WANDB, disabled, elsewhere, {**WANDB, "name": "spare", "enabled": False})
+
+    assert set(made) == {"mirror", "off", "b", "spare"}
 
 
 def test_deliveries_are_listed_by_state_sink_and_topic_in_pages(

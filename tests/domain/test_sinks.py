@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import wandb
 
 from app.domain.alerts import AlertKind, Level
 from app.domain.sinks import (
@@ -20,6 +21,7 @@ from app.domain.sinks import (
     settings_from_document,
     settings_to_document,
     url_problem,
+    wandb_url_problem,
     wanted_by,
 )
 from app.errors import InvalidInput
@@ -101,7 +103,7 @@ def test_settings_are_read_and_written_as_json(
     [
         pytest.param("log", {"a": 1}, "a", "unknown key 'a'; there are none", id="nothing to set"),
         pytest.param("wandb", {}, "project", "is needed", id="without what is needed"),
-        pytest.param("wandb", {"project": "a/b"}, "project", "without / ", id="not a W&B project"),
+        pytest.param("wandb", {"project": "a/b c"}, "project", "without / ", id="not a W&B project"),
         pytest.param(
             "wandb", {"project": "p", "entity": "a b"}, "entity", "user or team", id="not an entity"
         ),
@@ -115,6 +117,21 @@ def test_settings_are_read_and_written_as_json(
             "_BASE_URLS",
             id="server",
         ),
+        pytest.param(
+            "wandb",
+            {"project": "p", "base_url": "https://wandb.ai/"},
+            "base_url",
+            "its API is https://api.wandb.ai",
+            id="W&B's pages",
+        ),
+        pytest.param(
+            "wandb",
+            {"project": "team-a/heights"},
+            "project",
+            "say entity 'team-a' and project 'heights'",
+            id="entity and project in one",
+        ),
+        pytest.param("wandb", {"project": ".."}, "project", "not only dots", id="a name that no address has"),
         pytest.param("wandb", {"projct": "p"}, "projct", "did you mean project?", id="a misspelt key"),
         pytest.param(
             "wandb", {"project": "p", "key_env": "DATABASE_URL"}, "key_env", "TRUERUN_SECRET_", id="key"
@@ -274,3 +291,34 @@ def test_another_wandb_server_is_allowed_by_whoever_runs_this_one() -> None:
 
     assert allowed == ("https://api.wandb.ai", "https://wandb.example.org")
     assert settings == WandbSettings(project="p", base_url="https://wandb.example.org")
+
+
+WANDB_URLS = {
+    "https://api.wandb.ai": True,
+    "https://wandb.ai": False,
+    "https://app.wandb.ai": False,
+    "https://team.wandb.ai": False,
+    "https://api.team.wandb.ai": True,
+    "https://team.wandb.io": True,
+    "https://wandb.example.org/path": True,
+    "http://127.0.0.1:8080": True,
+}
+
+
+@pytest.mark.parametrize(("url", "is_fine"), WANDB_URLS.items(), ids=WANDB_URLS)
+def test_the_address_of_a_wandb_server_is_one_that_the_library_takes(url: str, is_fine: bool) -> None:
+    try:
+        wandb.Settings(base_url=url)
+    except ValueError:
+        taken = False
+    else:
+        taken = True
+
+    assert (wandb_url_problem(url) is None, taken) == (is_fine, is_fine)
+
+
+@pytest.mark.parametrize("project", ["heights", "Heights of 2026", "höhen", "a.b_c-d", "p" * 128])
+def test_a_project_that_may_be_set_is_one_that_the_library_takes(project: str) -> None:
+    settings_from_document(SinkKind.WANDB, {"project": project})
+
+    assert wandb.Settings(project=project).project == project
