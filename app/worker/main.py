@@ -42,8 +42,8 @@ def run(
         metrics_address: `host:port` at which Prometheus is answered; None for nowhere.
     """
     slots = {kind: slow_kinds[kind] for kind in sinks if kind in slow_kinds}
-    # Each loop has one, and a delivery that is under way reads what it delivers with another.
-    connections = 2 + len(slots) + sum(slots.values())
+    # Each loop has one, and a delivery that is under way reads what it delivers with another, some beside a lock.
+    connections = 2 + len(slots) + 2 * sum(slots.values())
     engine = make_engine(database_url, pool_size=connections, timeouts=Timeouts(lock=5.0))
     sessions = session_factory(engine)
     made = {kind: make(sessions) for kind, make in sinks.items()}

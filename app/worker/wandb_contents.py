@@ -34,14 +34,15 @@ _MACRO = "macro"
 
 
 def jobs_of(
-    session: Session, message: ClaimedMessage, project: ProjectRow, *, address: str | None
+    session: Session, message: ClaimedMessage, project: ProjectRow, *, rev: int, address: str | None
 ) -> list[Job]:
     """One job for each W&B run that the message changes; none where W&B shows nothing of it.
 
     Args:
+        rev: Of what is read later it is the greater.
         address: The service's own, for links to its pages.
     """
-    reading = _Reading(session=session, project=project, rev=message.id, address=address or "")
+    reading = _Reading(session=session, project=project, rev=rev, address=address or "")
     said, topic = message.payload, message.topic
     if topic in (Topic.LEADERBOARD_CHANGED, Topic.BASELINE_MOVED):
         return [reading.boards()]
@@ -59,10 +60,6 @@ def jobs_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """Args:
-    rev: Of messages about one W&B run a later one has the greater number.
-    """
-
     session: Session
     project: ProjectRow
     rev: int

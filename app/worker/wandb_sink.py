@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from app.db import SessionFactory, locks, projects
+from app.db import SessionFactory, clock, locks, projects
 from app.db.outbox import ClaimedMessage, Topic
 from app.domain.sinks import SinkKind, WandbMode, WandbSettings, settings_from_document
 from app.errors import InvalidInput
@@ -60,26 +60,38 @@ class WandbSink:
             key = self._environ.get(settings.key_env)
             if not key:
                 raise Paused(f"the environment variable {settings.key_env} is not set", _LET_IN_AGAIN)
-        with self._sessions.begin() as session:
-            project = projects.by_id(session, message.project_id)
-            jobs = [] if project is None else jobs_of(session, message, project, address=self._address)
         target = Target(
             base_url=settings.base_url,
             entity=settings.entity or "",
             project=settings.project,
             mode=Mode(settings.mode.value),
         )
-        mirrored = tuple(self._run(job, target, key) for job in jobs)
+        run_ids = [job.run_id for job in self._read(message, target)]
+        mirrored = tuple(run for run_id in run_ids for run in self._mirror(message, run_id, target, key))
         said = "; ".join(filter(None, (run.command or run.url for run in mirrored)))
         return Delivered(receipt=said or "nothing to mirror", mirrored=mirrored)
 
-    def _run(self, job: Job, target: Target, key: str | None) -> MirroredRun:
-        where = f"{urlsplit(target.base_url).netloc}/{target.entity}/{target.project}/{job.run_id}"
+    def _read(self, message: ClaimedMessage, target: Target) -> list[Job]:
+        with self._sessions.begin() as session:
+            project = projects.by_id(session, message.project_id)
+            if project is None:
+                return []
+            # Offline a message is kept once however often it comes; online it brings what is true now, and messages
+            # are neither committed nor delivered in the order of their ids.
+            rev = message.id if target.mode is Mode.OFFLINE else clock.milliseconds(session)
+            return jobs_of(session, message, project, rev=rev, address=self._address)
+
+    def _mirror(
+        self, message: ClaimedMessage, run_id: str, target: Target, key: str | None
+    ) -> list[MirroredRun]:
+        where = f"{urlsplit(target.base_url).netloc}/{target.entity}/{target.project}/{run_id}"
         # Two writers to one W&B run would lose a row, and other workers may have messages about the same one.
         with locks.alone(self._sessions, locks.key_of("wandb", where)) as is_ours:
             if not is_ours:
-                raise ConnectionError(f"another worker is writing {job.run_id}")
-            return _mirrored(job, self._runner.run(job, target, key=key))
+                raise ConnectionError(f"another worker is writing {run_id}")
+            # Not before: what was read while another one wrote can be older than what stands there now.
+            jobs = [job for job in self._read(message, target) if job.run_id == run_id]
+            return [_mirrored(job, self._runner.run(job, target, key=key)) for job in jobs]
 
 
 def _mirrored(job: Job, outcome: Outcome) -> MirroredRun:
@@ -92,11 +104,9 @@ def _mirrored(job: Job, outcome: Outcome) -> MirroredRun:
         raise Paused(outcome.reason, _LET_IN_AGAIN)
     if outcome.state is State.REFUSED:
         raise Refused(outcome.reason)
-    if outcome.state is State.RETRY:
+    if outcome.state in (State.RETRY, State.STALE):
+        # Of what is newer than ours nobody knows here whether it is all that the message is about.
         raise ConnectionError(outcome.reason)
-    if outcome.state is State.STALE:
-        # It holds something newer, of which this job knows nothing.
-        return MirroredRun(run=job.run_id, name=job.name, url=outcome.url)
     charts: tuple[Bars | Lines | Histogram, ...] = (*job.bars, *job.lines, *job.histograms)
     return MirroredRun(
         run=job.run_id,

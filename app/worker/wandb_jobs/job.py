@@ -98,7 +98,7 @@ class Job:
 
     Args:
         run_id: As `values.run_id` gives it.
-        rev: Grows with every newer content of the same run; an older one is never written over a newer.
+        rev: Grows with when the content of the run was read; an older one is never written over a newer.
         group: The W&B group, which for an evaluation is the training run's name.
         scalars: Values of the summary, and of the history's row.
     """

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 
-from app.db import locks, session_factory
+from app.db import Session, locks, runs, session_factory
 from app.db.projects import ProjectRow
+from app.domain.alerts import AlertKind, Level
 from app.domain.promotion import EventKind
+from app.services.run_alerts import raise_alert
 from app.worker.sinks import Delivered, Paused, Refused
 from app.worker.wandb_jobs.runner import Runner
 from app.worker.wandb_jobs.values import run_id
 from app.worker.wandb_sink import WandbSink
 from tests.services.claims import BAD, GOOD, a_suite, moving, posted
-from tests.services.world import World, a_project, a_run, a_world
+from tests.services.world import NOW, World, a_project, a_run, a_world
 from tests.worker.owed import a_sink, claim
 from tests.worker.wandb.standin import KEY, Standin
 
@@ -50,6 +53,22 @@ def a_mirror(world: World, runner: Runner, **environ: str) -> WandbSink:
         runner,
         address="https://truerun.example",
         environ={"WANDB_API_KEY": KEY, **environ},
+    )
+
+
+def alerted(session: Session, run_id: UUID) -> None:
+    """As the training itself says it."""
+    run = runs.by_id(session, run_id)
+    assert run is not None
+    raise_alert(
+        session,
+        run,
+        about="loss",
+        kind=AlertKind.RUN,
+        level=Level.WARN,
+        title="second: the loss is NaN",
+        text="at step 7",
+        now=NOW,
     )
 
 
@@ -121,6 +140,42 @@ def test_a_run_that_another_worker_writes_waits(
 
     assert standin.asked == []
     assert isinstance(a_mirror(world, runner).deliver(message), Delivered)
+
+
+def test_an_alert_is_told_though_a_later_message_wrote_the_run_before(
+    world: World, project: ProjectRow, standin: Standin, runner: Runner
+) -> None:
+    mirrored(world, project, standin, project="flows")
+    run = a_run(world, "second").run_id
+    world.run(lambda session: alerted(session, run))
+    posted(world, run, GOOD)
+    owed = {each.topic: each for each in claim(world, kinds=("wandb",))}
+    assert owed["alert.changed"].id < owed["evaluation.judged"].id
+    sink = a_mirror(world, runner)
+
+    sink.deliver(owed["evaluation.judged"])
+    sink.deliver(owed["alert.changed"])
+
+    assert [alert["title"] for alert in standin.held.alerts] == ["second: the loss is NaN"]
+    # The data were there already.
+    assert len(standin.run(run_id("training-summary", str(run))).rows) == 1
+
+
+def test_what_w_and_b_has_from_later_than_ours_is_no_delivery(
+    world: World, project: ProjectRow, standin: Standin, runner: Runner
+) -> None:
+    mirrored(world, project, standin, project="flows")
+    posted(world, a_run(world, "second").run_id, BAD)
+    message = next(each for each in claim(world, kinds=("wandb",)) if each.topic == "leaderboard.changed")
+    sink = a_mirror(world, runner)
+    assert isinstance(sink.deliver(message), Delivered)
+    held = standin.run("leaderboard-burgers")
+    held.summary["mirror/rev"] += 3_600_000
+
+    with pytest.raises(ConnectionError, match="newer"):
+        sink.deliver(message)
+
+    assert len(held.rows) == 1
 
 
 def test_disabled_is_delivered_and_offline_keeps_the_run_with_the_command_to_bring_it(

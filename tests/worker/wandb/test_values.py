@@ -195,6 +195,13 @@ def test_what_is_not_there_is_named(
     assert (lacks == "") == (said == "")
 
 
+def test_the_same_data_of_another_revision_are_there() -> None:
+    found = Found(summary=whole_summary(), last_step=3, files={"media/table/x.json": 10})
+
+    assert readback.missing(a_small_job(rev=2), found) == ""
+    assert readback.missing(a_small_job(rev=2, scalars={"other": 1}), found) != ""
+
+
 def test_alerts_do_not_change_what_the_data_are() -> None:
     job = a_small_job()
 
