@@ -35,7 +35,7 @@ try-image: env  ## run the Dockerfile's steps in a bare Debian, then the image (
 
 test-full: env  ## the long runs: 10,000 schedules, every fault of W&B, 1,000 kills (docs/faults.md), try-image
 	FAULTS_SCHEDULES=10000 FAULTS_FULL=1 $(BIN)/python -m pytest tests/client/test_state_machine.py tests/client/test_segments.py
-	FAULTS_FULL=1 $(BIN)/python -m pytest -n 2 tests/worker/wandb
+	FAULTS_FULL=1 $(BIN)/python -m pytest -n 2 tests/worker/wandb tests/worker/test_many_workers.py
 	FAULTS_KILLS=1000 $(BIN)/python -m pytest tests/faults/test_storm.py
 	$(MAKE) try-image
 
