@@ -125,10 +125,12 @@ def test_six_workers_deliver_a_thousand_messages_once_each_and_in_order(
 
     for thread in threads:
         thread.start()
-    until(lambda: delivered(world) == 1000, seconds=120)
-    stopped.set()
-    for thread in threads:
-        thread.join(60)
+    try:
+        until(lambda: delivered(world) == 1000, seconds=120)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join(60)
 
     assert len(sink.taken) == 1000
     assert in_order_of_first_arrival(f"{m.order_key} {m.payload['text']}" for m in sink.taken) == wanted

@@ -83,6 +83,17 @@ def test_a_live_training_is_the_same_as_without_the_mirror(standin: Standin, tmp
     assert open_while_mirrored
     assert said_by(standin.run("trained")) == said_by(standin.run("control"))
     assert len(standin.run("trained").rows) == STEPS
+    # What the training itself writes again would hide that somebody else wrote it.
+    assert asked_about(standin, "trained") == asked_about(standin, "control")
+
+
+def asked_about(standin: Standin, run: str) -> set[str]:
+    """The kinds of requests that name the run; whoever opens one that is there asks for more than who begins it."""
+    return {
+        asked.op if asked.kind == "graphql" else asked.kind
+        for asked in standin.asked
+        if run in (json.dumps(asked.body.get("variables")) if asked.kind == "graphql" else asked.op)
+    }
 
 
 def said_by(run: HeldRun) -> bytes:
