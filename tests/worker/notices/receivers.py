@@ -67,8 +67,13 @@ def http_receiver() -> Iterator[HttpReceiver]:
 
 @dataclass
 class SmtpReceiver:
+    """Args:
+    is_full: Whether it takes no letters.
+    """
+
     port: int = 0
     letters: list[str] = field(default_factory=list)
+    is_full: bool = False
 
 
 @contextmanager
@@ -80,6 +85,9 @@ def smtp_receiver() -> Iterator[SmtpReceiver]:
             self._say("220 here")
             while line := self.rfile.readline():
                 word = line.decode().strip().upper()
+                if word == "DATA" and receiver.is_full:
+                    self._say("552 full")
+                    continue
                 if word == "DATA":
                     self._say("354 go on")
                     letter = []

@@ -270,6 +270,31 @@ def test_a_service_is_asked_at_its_own_address_and_through_the_proxy_of_the_host
     assert set(http.asked_for) == {host}
 
 
+@pytest.mark.parametrize("service", ["json", "mailto"])
+def test_a_chat_that_does_not_take_it_is_told_when_it_does(
+    world: World, project: ProjectRow, http: HttpReceiver, smtp: SmtpReceiver, service: str
+) -> None:
+    a_sink(world, project.id, "chat", kind="apprise", url_env="TRUERUN_SECRET_CHAT")
+    posted(world, a_run(world, "second").run_id, BAD)
+    message = next(each for each in claim(world, kinds=("apprise",)) if each.topic == "alert.changed")
+    urls = {
+        "json": f"json://127.0.0.1:{http.port}",
+        "mailto": f"mailto://127.0.0.1:{smtp.port}?from=truerun@example.org&to=ana@example.org",
+    }
+    sink = a_chat(world, urls[service])
+    http.answer, smtp.is_full = lambda: (500, {}), True
+
+    with pytest.raises(ConnectionError):
+        sink.deliver(message)
+
+    assert smtp.letters == []
+    http.received.clear()
+    http.answer, smtp.is_full = lambda: (200, {}), False
+    delivered = sink.deliver(message)
+    assert delivered == Delivered(receipt="second: 1 of 3 groups regressed (heights)")
+    assert len(http.received) + len(smtp.letters) == 1
+
+
 def test_an_address_without_encryption_is_refused_unless_allowed(
     world: World, project: ProjectRow, http: HttpReceiver
 ) -> None:
