@@ -25,6 +25,8 @@ MOST_QUEUED = 10_000
 MOST_QUEUED_NUMBERS = 2**18
 GATHER_SECONDS = 0.05
 LATE_SECONDS = 60.0
+# Of the time a run has to end in; the rest is for sending. What a failed device computed never gets ready.
+_LATE_SHARE = 0.5
 SEND_EVERY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 30.0
 _MANY = 5_000
@@ -97,6 +99,7 @@ class Recorder:
         self._is_ended = False
         self._last_step = -1
         self._end_idx: int | None = None
+        self._late_until: float | None = None
 
     @property
     def logged(self) -> int:
@@ -188,7 +191,12 @@ class Recorder:
             )
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything taken so far is in the spool; whether it is."""
+        """Wait until everything taken so far is in the spool; whether it is.
+
+        Numbers that a device does not have ready half-way are given up, as they hold up everything behind them.
+        """
+        # Without a wait there is no half-way, and a busy device's numbers may still be ready before the process ends.
+        self._late_until = time.monotonic() + _LATE_SHARE * seconds if seconds > 0 else None
         self._written.clear()
         self._hurry.set()
         self._wake.set()
@@ -286,7 +294,7 @@ class Recorder:
         while self._queue:
             taken = self._queue[0]
             if isinstance(taken, LatePoint) and not taken.late.is_ready():
-                if time.time() - taken.time < LATE_SECONDS:
+                if self._may_still_arrive(taken):
                     break
                 self.dropped["never_ready"] += 1
                 self._take_first()
@@ -304,6 +312,11 @@ class Recorder:
             if not had_more:
                 self._on_news()
         return not self._queue
+
+    def _may_still_arrive(self, taken: LatePoint) -> bool:
+        if self._late_until is not None and time.monotonic() >= self._late_until:
+            return False
+        return time.time() - taken.time < LATE_SECONDS
 
     def _take_first(self) -> None:
         taken = self._queue.popleft()

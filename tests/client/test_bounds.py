@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tests.client.fake_service import FakeService, Fault
+import truerun
+from tests.client.fake_service import PROJECT_TOKEN, FakeService, Fault
 from tests.client.test_process import script
 from truerun.manners import Manners
 from truerun.points import Keys
@@ -75,6 +78,29 @@ def test_a_queue_that_nobody_empties_is_bounded_by_records_and_by_numbers() -> N
     assert queued(2) == MOST_QUEUED
     # 8 MiB at 32 bytes a number.
     assert 200_000 < queued(1000) * 1000 <= 8 * 2**20 / 32 + 1000
+
+
+def test_numbers_that_never_arrive_hold_nothing_up_when_the_run_ends(
+    home: Path, service: FakeService
+) -> None:
+    run = truerun.init("burgers", run_key="unet-64", url=service.url, token=PROJECT_TOKEN)
+    run.log({"loss": 1.0}, step=0)
+    recorder = run._outlet.recorder
+    assert recorder is not None
+    for step in (1, 2):
+        recorder.put_point(Keys("", "", (("", "loss"),)), (math.nan,), step, Never())
+    run.log({"loss": 3.0}, step=3)
+    began = time.monotonic()
+
+    run.finish(timeout=6.0)
+
+    (stream,) = service.streams.values()
+    assert stream.values("loss") == [(0, 1.0), (3, 3.0)]
+    assert [end["status"] for end in stream.others("finish")] == ["finished"]
+    assert [(first, until) for first, until, _ in stream.gaps] == [(1, 3)]
+    assert recorder.dropped == {"never_ready": 2}
+    assert time.monotonic() - began < 6.0
+    assert run.is_delivered
 
 
 def test_what_a_full_queue_could_not_take_is_told_as_a_gap_and_then_it_goes_on(home: Path) -> None:
