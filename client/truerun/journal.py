@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+import struct
 from pathlib import Path
 from uuid import UUID
 
@@ -17,20 +18,27 @@ from truerun.points import Decoder, Encoder, Other, Point
 
 AREA_BYTES = 2**19
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the file is made with O_EXCL and mode 0600
+_NAME = "truerun-{}.journal"
 _MAGIC = b"TRUEJNL1"
-_HEAD_BYTES = 64
+# Magic, stream, bytes of an area, device and inode of the spool; the rest is zero.
+_HEAD = struct.Struct("<8s16sQQQ16x")
+_HEAD_BYTES = _HEAD.size
 
 
 class Journal:
     """The writing side; every call of it is made under the recorder's lock.
 
+    Args:
+        directory: The stream's, `<spool>/<writer>/streams/<stream>`; where there is no shared memory it lies there.
+
     Raises:
         OSError: There is no room for it.
     """
 
-    def __init__(self, stream_id: UUID, *, fallback: Path, area_bytes: int = AREA_BYTES) -> None:
-        self._path = _place(stream_id, fallback)
+    def __init__(self, stream_id: UUID, *, directory: Path, area_bytes: int = AREA_BYTES) -> None:
+        self._path = _place(stream_id, directory)
         self._area_bytes = area_bytes
+        device, inode = _spool_of(directory)
         size = _HEAD_BYTES + 2 * area_bytes
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         file = os.open(self._path, flags, 0o600)
@@ -43,7 +51,7 @@ class Journal:
             raise
         finally:
             os.close(file)
-        self._memory[: len(_MAGIC) + 24] = _MAGIC + stream_id.bytes + area_bytes.to_bytes(8, "little")
+        _HEAD.pack_into(self._memory, 0, _MAGIC, stream_id.bytes, area_bytes, device, inode)
         self._encoder = Encoder()
         self._area = 0
         self._at = _HEAD_BYTES
@@ -85,25 +93,17 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-def left_behind(stream_id: UUID, *, fallback: Path) -> list[Point | Other]:
+def left_behind(stream_id: UUID, *, directory: Path) -> list[Point | Other]:
     """The records that a process which is gone left in its journal, by idx; none where there is no journal.
 
     Some or all of them may be in the spool as well.
     """
-    path = _place(stream_id, fallback)
-    try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
-    except OSError:
+    data = _read(_place(stream_id, directory))
+    if len(data) < _HEAD_BYTES:
         return []
-    with os.fdopen(file, "rb") as opened:
-        facts = os.fstat(file)
-        # Anybody may put a file there; only one's own is believed.
-        if facts.st_uid != os.geteuid() or not stat.S_ISREG(facts.st_mode):
-            return []
-        data = opened.read()
-    if data[: len(_MAGIC) + 16] != _MAGIC + stream_id.bytes:
+    magic, stream, area_bytes, *_ = _HEAD.unpack_from(data)
+    if (magic, stream) != (_MAGIC, stream_id.bytes):
         return []
-    area_bytes = int.from_bytes(data[len(_MAGIC) + 16 : len(_MAGIC) + 24], "little")
     found: dict[int, Point | Other] = {}
     for first in (_HEAD_BYTES, _HEAD_BYTES + area_bytes):
         # Behind the newest frames of an area lie older ones, which a decoder passes over since they go back.
@@ -112,10 +112,49 @@ def left_behind(stream_id: UUID, *, fallback: Path) -> list[Point | Other]:
     return [found[idx] for idx in sorted(found)]
 
 
-def remove_left_behind(stream_id: UUID, *, fallback: Path) -> None:
-    _place(stream_id, fallback).unlink(missing_ok=True)
+def remove_left_behind(stream_id: UUID, *, directory: Path) -> None:
+    _place(stream_id, directory).unlink(missing_ok=True)
 
 
-def _place(stream_id: UUID, fallback: Path) -> Path:
-    folder = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK) else fallback
-    return folder / f"truerun-{stream_id}.journal"
+def remove_orphans(spool: Path) -> None:
+    """Take away the journals of streams whose directory in this spool is gone: nobody would find them any more.
+
+    Shared memory may be that of several containers, so a journal of a spool that is not this one may have a directory
+    that cannot be seen from here.
+    """
+    facts = spool.stat()
+    # A process makes its directory before its journal, so they are looked at the other way round.
+    for path in _SHARED_MEMORY.glob(_NAME.format("*")):
+        head = _read(path, _HEAD_BYTES)
+        if len(head) < _HEAD_BYTES:
+            continue
+        magic, stream, _, *its_spool = _HEAD.unpack(head)
+        if magic != _MAGIC or its_spool != [facts.st_dev, facts.st_ino]:
+            continue
+        if not any(spool.glob(f"*/streams/{UUID(bytes=stream)}")):
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path, most_bytes: int = -1) -> bytes:
+    """What lies there; nothing where it is no file of this user."""
+    try:
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+    except OSError:
+        return b""
+    with os.fdopen(file, "rb") as opened:
+        facts = os.fstat(file)
+        # Anybody may put a file there; only one's own is believed.
+        if facts.st_uid != os.geteuid() or not stat.S_ISREG(facts.st_mode):
+            return b""
+        return opened.read(most_bytes)
+
+
+def _spool_of(directory: Path) -> tuple[int, int]:
+    """Device and inode of the spool that a stream's directory lies in."""
+    facts = directory.parents[2].stat()
+    return facts.st_dev, facts.st_ino
+
+
+def _place(stream_id: UUID, directory: Path) -> Path:
+    folder = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK) else directory
+    return folder / _NAME.format(stream_id)

@@ -116,12 +116,12 @@ class Store:
     def _take_journal(self) -> None:
         """Put what the process had logged and not written yet behind the rest."""
         assert self.directory is not None  # noqa: S101 - a leftover lies somewhere
-        left = [r for r in left_behind(self.stream_id, fallback=self.directory) if r.idx >= self.until]
+        left = [r for r in left_behind(self.stream_id, directory=self.directory) if r.idx >= self.until]
         if left:
             self.append(left, now=0.0)
             self.seal()
         if self.is_on_disk:
-            remove_left_behind(self.stream_id, fallback=self.directory)
+            remove_left_behind(self.stream_id, directory=self.directory)
 
     def journal(self) -> Journal | None:
         """A place for what is not written yet; None where there is no room, or no directory to find it by."""
@@ -129,7 +129,7 @@ class Store:
             return None
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return Journal(self.stream_id, fallback=self.directory)
+            return Journal(self.stream_id, directory=self.directory)
         except OSError as error:
             self._complain("journal", f"no shared memory, so a kill may lose the last moment: {error}")
             return None
@@ -254,7 +254,7 @@ class Store:
             self._take_away(segment)
         self._segments = []
         if self.directory is not None:
-            remove_left_behind(self.stream_id, fallback=self.directory)
+            remove_left_behind(self.stream_id, directory=self.directory)
             # Not empty, or never made: what lies there is found again.
             with contextlib.suppress(OSError):
                 self.directory.rmdir()

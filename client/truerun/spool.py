@@ -22,6 +22,9 @@ from truerun.points import Point
 from truerun.segments import Record
 
 FORMAT = 1
+# A process is between making its directory and locking it for a moment only, unless it is suspended there.
+UNFINISHED_SECONDS = 3600.0
+_WRITTEN_FIRST = {"lock", "streams", "run.json.part"}
 
 
 class Spool:
@@ -163,6 +166,25 @@ def writers(root: Path) -> list[Path]:
         return sorted(entry for entry in root.iterdir() if (entry / "run.json").is_file())
     except OSError:
         return []
+
+
+def unfinished(root: Path, *, now: float) -> list[Path]:
+    """The directories below a spool whose process has said nothing of its run, and should have long ago.
+
+    Args:
+        now: Seconds of the Unix epoch.
+    """
+    found = []
+    for entry in root.iterdir():
+        try:
+            UUID(entry.name)
+            has_only_a_start = {each.name for each in entry.iterdir()} <= _WRITTEN_FIRST
+            if has_only_a_start and now - entry.stat().st_mtime > UNFINISHED_SECONDS:
+                found.append(entry)
+        except (ValueError, OSError):
+            # Not ours, or gone in the meantime.
+            continue
+    return sorted(found)
 
 
 def _ids(folder: Path) -> list[UUID]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,12 @@ from pathlib import Path
 from truerun.answers import Answer, Fate
 from truerun.courier import Courier
 from truerun.feed import Feed, Next
+from truerun.journal import remove_orphans
 from truerun.manners import Manners
 from truerun.points import Other
 from truerun.record import RunRecord, record_from
 from truerun.segments import Record, Store
-from truerun.spool import Spool, writers
+from truerun.spool import Spool, unfinished, writers
 from truerun.transport import Transport
 
 
@@ -140,6 +142,31 @@ def _deliver_stream(
     yield report
 
 
+def tidy(root: Path, *, now: float) -> None:
+    """Take away what processes left that died inside `init()`, and the journals of directories that are gone.
+
+    Args:
+        root: The spool.
+        now: Seconds of the Unix epoch.
+
+    Raises:
+        OSError: Something could not be removed.
+    """
+    if not root.is_dir():
+        return
+    for directory in unfinished(root, now=now):
+        spool = Spool(directory)
+        try:
+            if spool.try_lock():
+                for stream in spool.streams():
+                    # Should its journal hold anything, it goes to the disk, and the directory stays.
+                    Store.leftover(stream, lambda _kind, _message: None)
+                spool.remove()
+        finally:
+            spool.unlock()
+    remove_orphans(root)
+
+
 def deliver_leftovers(
     root: Path, transport: Transport, record: RunRecord, manners: Manners, *, mine: Path
 ) -> Generator[None, None, None]:
@@ -148,6 +175,10 @@ def deliver_leftovers(
     What was recorded offline stays: whoever chose that may not want it sent yet.
     """
     try:
+        try:
+            tidy(root, now=time.time())
+        except OSError as error:
+            manners.complain("spool", f"{root} could not be tidied up: {error}")
         for directory in writers(root):
             opened = open_leftover(directory) if directory != mine else None
             if opened is None or isinstance(opened, Report):

@@ -38,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         run.finish(timeout=0.0)
         recorder = run._outlet.recorder
         if recorder is not None:
-            remove_left_behind(recorder.stream_id, fallback=tmp_path)
+            remove_left_behind(recorder.stream_id, directory=tmp_path)
         # No thread of this test may still be sending in the next one.
         sender = run._outlet._sender  # type: ignore[attr-defined]
         sender.drained.set()
@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     session._process.live = []
     # Of processes that a test has killed.
     for directory in tmp_path.glob("**/streams/*"):
-        remove_left_behind(UUID(directory.name), fallback=directory)
+        remove_left_behind(UUID(directory.name), directory=directory)
     for thread in threading.enumerate():
         if thread.name == "truerun-sender":
             thread.join(5)

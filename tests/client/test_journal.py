@@ -13,7 +13,6 @@ from truerun.points import Keys, Other, Point
 from truerun.segments import Store
 
 KEYS = Keys("", "", (("", "loss"), ("easy", "mse")))
-FALLBACK = Path("/nonexistent")
 
 
 def point(idx: int, keys: Keys = KEYS) -> Point:
@@ -21,14 +20,21 @@ def point(idx: int, keys: Keys = KEYS) -> Point:
 
 
 @pytest.fixture
-def stream() -> Iterator[UUID]:
+def stream(home: Path) -> Iterator[UUID]:
     stream_id = uuid4()
     yield stream_id
-    journals.remove_left_behind(stream_id, fallback=FALLBACK)
+    journals.remove_left_behind(stream_id, directory=home)
 
 
-def test_what_was_written_is_found_by_whoever_looks(stream: UUID) -> None:
-    journal = Journal(stream, fallback=FALLBACK)
+@pytest.fixture
+def directory(spool: Path, stream: UUID) -> Path:
+    directory = spool / str(uuid4()) / "streams" / str(stream)
+    directory.mkdir(parents=True)
+    return directory
+
+
+def test_what_was_written_is_found_by_whoever_looks(stream: UUID, directory: Path) -> None:
+    journal = Journal(stream, directory=directory)
     other = Keys("operator", "val", (("", "nrmse"),))
     written = [
         point(0),
@@ -40,11 +46,11 @@ def test_what_was_written_is_found_by_whoever_looks(stream: UUID) -> None:
 
     assert all(journal.write(record) for record in written)
 
-    assert left_behind(stream, fallback=FALLBACK) == written
+    assert left_behind(stream, directory=directory) == written
 
 
-def test_areas_take_turns_and_old_records_never_hide_new_ones(stream: UUID) -> None:
-    journal = Journal(stream, fallback=FALLBACK, area_bytes=1000)
+def test_areas_take_turns_and_old_records_never_hide_new_ones(stream: UUID, directory: Path) -> None:
+    journal = Journal(stream, directory=directory, area_bytes=1000)
     idx = 0
     for round_ in range(50):
         first = idx
@@ -53,13 +59,13 @@ def test_areas_take_turns_and_old_records_never_hide_new_ones(stream: UUID) -> N
         while journal.write(point(idx, keys)) and idx - first < round_ % 7:
             idx += 1
         idx += 1
-        newest = [record for record in left_behind(stream, fallback=FALLBACK) if record.idx >= first]
+        newest = [record for record in left_behind(stream, directory=directory) if record.idx >= first]
         assert newest == [point(each, keys) for each in range(first, idx)]
         journal.turn(spooled=first, logged=idx)
 
 
-def test_an_area_is_not_written_over_while_the_spool_lacks_its_records(stream: UUID) -> None:
-    journal = Journal(stream, fallback=FALLBACK, area_bytes=500)
+def test_an_area_is_not_written_over_while_the_spool_lacks_its_records(stream: UUID, directory: Path) -> None:
+    journal = Journal(stream, directory=directory, area_bytes=500)
     journal.write(point(0))
     journal.turn(spooled=0, logged=1)
     journal.write(point(1))
@@ -68,11 +74,11 @@ def test_an_area_is_not_written_over_while_the_spool_lacks_its_records(stream: U
     journal.turn(spooled=0, logged=2)
     journal.write(point(2))
 
-    assert [record.idx for record in left_behind(stream, fallback=FALLBACK)] == [0, 1, 2]
+    assert [record.idx for record in left_behind(stream, directory=directory)] == [0, 1, 2]
 
 
-def test_a_full_area_refuses_and_goes_on_once_the_spool_has_caught_up(stream: UUID) -> None:
-    journal = Journal(stream, fallback=FALLBACK, area_bytes=500)
+def test_a_full_area_refuses_and_goes_on_once_the_spool_has_caught_up(stream: UUID, directory: Path) -> None:
+    journal = Journal(stream, directory=directory, area_bytes=500)
     idx = 0
     while journal.write(point(idx)):
         idx += 1
@@ -82,42 +88,44 @@ def test_a_full_area_refuses_and_goes_on_once_the_spool_has_caught_up(stream: UU
     journal.turn(spooled=idx, logged=idx + 2)
 
     assert journal.write(point(idx + 2))
-    assert left_behind(stream, fallback=FALLBACK) == [*map(point, range(idx)), point(idx + 2)]
+    assert left_behind(stream, directory=directory) == [*map(point, range(idx)), point(idx + 2)]
 
 
-def test_a_record_torn_by_the_kill_is_passed_over(stream: UUID) -> None:
-    journal = Journal(stream, fallback=FALLBACK)
+def test_a_record_torn_by_the_kill_is_passed_over(stream: UUID, directory: Path) -> None:
+    journal = Journal(stream, directory=directory)
     journal.write(point(0))
     before = journal._at
     journal.write(point(1))
     journal._memory[before + 12 : journal._at] = bytes(journal._at - before - 12)
 
-    assert left_behind(stream, fallback=FALLBACK) == [point(0)]
+    assert left_behind(stream, directory=directory) == [point(0)]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-def test_a_file_that_somebody_else_put_there_is_not_believed(stream: UUID) -> None:
-    journal = Journal(stream, fallback=FALLBACK)
+def test_a_file_that_somebody_else_put_there_is_not_believed(stream: UUID, directory: Path) -> None:
+    journal = Journal(stream, directory=directory)
     journal.write(point(0))
     os.chown(journal._path, 65534, 65534)
 
-    assert left_behind(stream, fallback=FALLBACK) == []
+    assert left_behind(stream, directory=directory) == []
 
 
-def test_a_link_in_its_place_is_neither_followed_nor_written_to(stream: UUID, tmp_path: Path) -> None:
+def test_a_link_in_its_place_is_neither_followed_nor_written_to(
+    stream: UUID, directory: Path, tmp_path: Path
+) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
-    journals._place(stream, FALLBACK).symlink_to(victim)
+    journals._place(stream, directory).symlink_to(victim)
 
     with pytest.raises(FileExistsError):
-        Journal(stream, fallback=FALLBACK)
+        Journal(stream, directory=directory)
 
-    assert left_behind(stream, fallback=FALLBACK) == []
+    assert left_behind(stream, directory=directory) == []
     assert victim.read_bytes() == b"precious"
 
 
-def test_nobody_else_may_read_it(stream: UUID) -> None:
-    journal = Journal(stream, fallback=FALLBACK)
+def test_nobody_else_may_read_it(stream: UUID, directory: Path) -> None:
+    journal = Journal(stream, directory=directory)
 
     assert journal._path.stat().st_mode & 0o777 == 0o600
 

@@ -94,11 +94,11 @@ def _lose(directory: Path, synced: Synced) -> None:
             os.truncate(path, min(facts.st_size, synced.sizes.get(facts.st_ino, 0)))
 
 
-def forget_shared_memory(stream_id: UUID, fallback: Path) -> None:
+def forget_shared_memory(stream_id: UUID, directory: Path) -> None:
     """What was in memory goes with the power, too."""
     from truerun.journal import remove_left_behind
 
-    remove_left_behind(stream_id, fallback=fallback)
+    remove_left_behind(stream_id, directory=directory)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 from truerun.cli.exits import CLOSED, UNREACHABLE, Unreachable, UsageError
@@ -11,7 +12,7 @@ from truerun.cli.service import Service
 from truerun.cli.text import visible
 from truerun.places import spool_root
 from truerun.spool import writers
-from truerun.sync import Report, deliver_directory, open_leftover
+from truerun.sync import Report, deliver_directory, open_leftover, tidy
 from truerun.transport import Transport
 
 
@@ -20,6 +21,10 @@ def sync(args: argparse.Namespace, service: Service, out: Output) -> int:
     root = Path(args.directory) if args.directory else spool_root()
     if args.directory and not root.is_dir():
         raise UsageError(f"{root} is no directory")
+    try:
+        tidy(root, now=time.time())
+    except OSError as error:
+        out.note(f"{root} could not be tidied up: {error}")
     directories = writers(root)
     if args.directory and not directories:
         raise UsageError(f"{root} holds nothing that truerun has written")
