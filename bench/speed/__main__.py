@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Container
@@ -150,6 +151,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
     asked = parser.parse_args()
+    # So that every block is left, and what was started in it ended; as it is, only Ctrl-C does that.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="truerun-bench-") as name:
         place = Path(name)
         # As root, Postgres runs as another user, who must be able to pass through.

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from bench.speed.guardian import ended_with_us
+
 PATIENCE_SECONDS = 120
 
 
@@ -99,8 +101,9 @@ def running(place: Path) -> Iterator[Running]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
-    try:
+    with process, ended_with_us(process):
         said = _read_until_ready(process)
         seconds = time.perf_counter() - began
         local = json.loads((place / "config" / "truerun" / "local.json").read_text())
@@ -109,9 +112,6 @@ def running(place: Path) -> Iterator[Running]:
         service = Running(process, local["url"], local["tokens"]["admin"], seconds)
         with contextlib.closing(service):
             yield service
-    finally:
-        process.terminate()
-        process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def _read_until_ready(process: subprocess.Popen[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import psycopg
 
+from bench.speed.guardian import ended_with_us
 from bench.speed.peers.calls import MLFLOW, SILENT
 from bench.speed.rows import Row, side_by_side
 from bench.speed.service import PATIENCE_SECONDS, BenchmarkFailed, Running
@@ -73,24 +75,20 @@ def mlflow_server(python: Path, database_url: str, place: Path) -> Iterator[str]
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    log = (place / "mlflow.log").open("wb")
-    process = subprocess.Popen(
-        [str(python), "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port), "--workers", "1",
-         "--default-artifact-root", "file:///nowhere"],
-        cwd=place, env={**os.environ, **SILENT}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    try:
+    with contextlib.ExitStack() as parts:
+        log = parts.enter_context((place / "mlflow.log").open("wb"))
+        process = subprocess.Popen(
+            [str(python), "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port), "--workers", "1",
+             "--default-artifact-root", "file:///nowhere"],
+            cwd=place, env={**os.environ, **SILENT}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        parts.enter_context(ended_with_us(process))
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _is_up(url):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise BenchmarkFailed(f"MLflow did not start: {(place / 'mlflow.log').read_text()[-2000:]}")
             time.sleep(0.2)
         yield url
-    finally:
-        # Its workers are a group of their own.
-        os.killpg(process.pid, 15)
-        process.wait(PATIENCE_SECONDS)
-        log.close()
 
 
 def _is_up(url: str) -> bool:
