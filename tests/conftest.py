@@ -18,6 +18,7 @@ import pytest
 
 from app.db import migrate
 from app.embedded import EmbeddedPostgres, embedded_postgres
+from tests.leftovers import forget_spools
 
 # A power cut in the middle of a test session costs nothing, so nothing waits for the disk.
 FAST = {
@@ -31,6 +32,13 @@ FAST = {
 }
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """pytest's own. Clients that were killed in it leave journals in shared memory, which outlives it."""
+    yield tmp_path
+    forget_spools(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def passable_tmp() -> Iterator[Path]:
     """A temporary directory that the user running Postgres may pass through; pytest's own is closed to all but us."""
@@ -39,6 +47,7 @@ def passable_tmp() -> Iterator[Path]:
     command = [sys.executable, str(Path(__file__).with_name("leftovers.py")), str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
         yield path
+        forget_spools(path)
         shutil.rmtree(path)
 
 
@@ -88,6 +97,7 @@ def empty_dir(passable_tmp: Path) -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(dir=passable_tmp))
     path.chmod(0o711)
     yield path
+    forget_spools(path)
     # At once, and not at the end of the session: what is gone soon enough never reaches the disk.
     shutil.rmtree(path)
 

@@ -1,4 +1,5 @@
-"""Waits for its parent to end, however that came about, and removes what a killed test session left in its directory.
+"""Takes away what tests leave. As a program it waits for its parent to end, however that came about, and removes what a
+killed test session left in its directory.
 
 Run as a program: `python leftovers.py DIRECTORY`, with a pipe from the parent as standard input. Without it, every
 session that is killed (a time limit, an out-of-memory killer) would leave a Postgres running for ever.
@@ -22,7 +23,18 @@ def main() -> None:
         # Whoever joins and leaves last stops the server.
         with contextlib.suppress(EmbeddedPostgresError), embedded_postgres(process_file.parents[2]):
             pass
+    forget_spools(directory)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def forget_spools(place: Path) -> None:
+    """Take away every spool below a directory together with its journals, which lie in shared memory."""
+    for spool in place.glob("**/truerun/spool"):
+        from truerun.journal import remove_orphans
+
+        for writer in spool.iterdir():
+            shutil.rmtree(writer, ignore_errors=True)
+        remove_orphans(spool)
 
 
 if __name__ == "__main__":

@@ -195,11 +195,8 @@ class Delivery:
         if self._sender.drained.is_set():
             return None
         until = time.monotonic() + seconds
-        if self.recorder is not None:
-            if self.recorder.flush(seconds):
-                self.recorder.drop_journal()
-            else:
-                self._manners.complain("unwritten", "not everything that was logged could be written in time")
+        if self.recorder is not None and not self.recorder.flush(seconds):
+            self._manners.complain("unwritten", "not everything that was logged could be written in time")
         if self._sender.close(max(0.0, until - time.monotonic())) or self._transport is None:
             return None
         waiting = len(self._undelivered())

@@ -191,8 +191,9 @@ class Recorder:
             )
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything taken so far is in the spool; whether it is.
+        """Nothing more will be logged: wait until everything is in the spool and the journal gone; whether it is so.
 
+        What is written after the wait has its journal taken away all the same.
         Numbers that a device does not have ready half-way are given up, as they hold up everything behind them.
         """
         # Without a wait there is no half-way, and a busy device's numbers may still be ready before the process ends.
@@ -202,11 +203,13 @@ class Recorder:
         self._wake.set()
         return self._written.wait(seconds)
 
-    def drop_journal(self) -> None:
+    def _drop_journal(self) -> None:
         """Nothing more will be logged: the journal goes, unless it holds what the disk does not."""
         with self._lock:
+            if self._queue or not self._store.is_on_disk:
+                return
             journal, self._journal = self._journal, None
-        if journal is not None and not self._queue and self._store.is_on_disk:
+        if journal is not None:
             journal.remove()
 
     def abandon(self) -> None:
@@ -248,7 +251,7 @@ class Recorder:
         self._wake.set()
         with self._store_lock:
             self._store.close(is_settled=is_settled)
-        self.drop_journal()
+        self._drop_journal()
 
     def _counts(self) -> Mapping[str, Any]:
         # A copy: the user's thread counts on.
@@ -277,6 +280,7 @@ class Recorder:
                 self._hurry.clear()
                 with self._store_lock:
                     self._store.seal()
+                self._drop_journal()
                 self._written.set()
             elif not is_empty:
                 # A device is not ready yet.

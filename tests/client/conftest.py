@@ -6,13 +6,11 @@ import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from tests.client.fake_service import FakeService, running
 from truerun import session
-from truerun.journal import remove_left_behind
 
 
 @pytest.fixture(autouse=True)
@@ -36,17 +34,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for run in session._process.live:
         run.finish(timeout=0.0)
-        recorder = run._outlet.recorder
-        if recorder is not None:
-            remove_left_behind(recorder.stream_id, directory=tmp_path)
         # No thread of this test may still be sending in the next one.
         sender = run._outlet._sender  # type: ignore[attr-defined]
         sender.drained.set()
         sender.nudge()
     session._process.live = []
-    # Of processes that a test has killed.
-    for directory in tmp_path.glob("**/streams/*"):
-        remove_left_behind(UUID(directory.name), directory=directory)
     for thread in threading.enumerate():
         if thread.name == "truerun-sender":
             thread.join(5)

@@ -12,12 +12,13 @@ from uuid import UUID, uuid4
 import pytest
 
 import truerun
-from tests.client.fake_service import PROJECT_TOKEN, FakeService, until
+from tests.client.fake_service import PROJECT_TOKEN, FakeService, Fault, until
 from tests.client.test_process import script
 from truerun import journal as journals
 from truerun.cli import main
 from truerun.journal import Journal, left_behind, remove_left_behind
 from truerun.points import Keys, Point
+from truerun.segments import Record, Store
 from truerun.spool import UNFINISHED_SECONDS, Spool
 
 _DIES_IN_INIT = """
@@ -65,6 +66,11 @@ def a_run_picks_up(service: FakeService, directory: Path) -> None:
 def journal_of(directory: Path) -> Path:
     (stream,) = (directory / "streams").iterdir()
     return journals._place(UUID(stream.name), stream)
+
+
+def records_in(stream: Path) -> list[Record]:
+    store = Store.leftover(stream, lambda *_: None)
+    return store.read(0, most_records=100, most_bytes=10**6)
 
 
 def test_what_a_process_left_that_died_inside_init_is_removed_by_the_next_run(
@@ -133,6 +139,23 @@ def test_the_journal_of_a_directory_that_somebody_removed_goes(
     assert main(["sync", "--url", service.url, "--token", PROJECT_TOKEN]) == 0
 
     assert not journal.exists()
+
+
+def test_a_run_that_had_no_time_to_end_takes_its_journal_away_once_all_is_on_the_disk(
+    service: FakeService, spool: Path
+) -> None:
+    service.always = {kind: Fault(hang=True) for kind in ("run", "records")}
+    run = truerun.init("burgers", run_key="unet-64", url=service.url, token=PROJECT_TOKEN)
+    run.log({"loss": 1.0})
+    (directory,) = spool.iterdir()
+    journal = journal_of(directory)
+    assert journal.exists()
+
+    run.finish(timeout=0.0)
+
+    until(lambda: not journal.exists())
+    (stream,) = (directory / "streams").iterdir()
+    assert [each.idx for each in records_in(stream)] == [0, 1]
 
 
 def test_the_journal_of_another_spool_stays(home: Path, service: FakeService, spool: Path) -> None:
