@@ -17,21 +17,11 @@ from app.db.outbox import ClaimedMessage
 from app.domain.notices import Notice
 from app.domain.sinks import AppriseSettings, SinkKind, settings_from_document
 from app.services.notices import Manner, Telling, notice_for
+from app.worker.network_environ import network_environ
 from app.worker.sinks import Delivered, Paused, Refused
 
 _SECONDS = 45.0
 _UNSET_FOR = timedelta(minutes=5)
-# What a host needs to be reached through; nothing else of our environment is passed on.
-_PASSED_ON = (
-    "PATH",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "TZ",
-)
 
 
 class ChatSink:
@@ -111,7 +101,7 @@ class ChatSink:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={name: self._environ[name] for name in _PASSED_ON if name in self._environ},
+            env=network_environ(self._environ) | {"PATH": self._environ.get("PATH", os.defpath)},
             start_new_session=True,
             text=True,
         )

@@ -24,6 +24,7 @@ from typing import BinaryIO
 import psutil
 import structlog
 
+from app.worker.network_environ import network_environ
 from app.worker.wandb_jobs import job as jobs
 from app.worker.wandb_jobs import order as orders
 from app.worker.wandb_jobs import outcome as outcomes
@@ -35,16 +36,6 @@ _log = structlog.get_logger("truerun.worker")
 _LOCK = "lock"
 _OUTCOME = "outcome.json"
 _GONE_SECONDS = 5.0
-# What a host needs to reach the internet at all; everything else of our environment is none of wandb's business.
-_PASSED_ON = (
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "TZ",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +160,6 @@ class Runner:
 
     def _environment(self, order: Order, key: str | None) -> dict[str, str]:
         limits, directory = order.limits, Path(order.directory)
-        names = (*_PASSED_ON, *(name.lower() for name in _PASSED_ON))
-        passed = {name: self.environ[name] for name in names if name in self.environ}
         own = {
             name: str(directory / folder)
             for name, folder in {
@@ -183,7 +172,7 @@ class Runner:
             }.items()
         }
         return {
-            **passed,
+            **network_environ(self.environ),
             **own,
             **({"WANDB_API_KEY": key} if key else {}),
             "PATH": os.defpath,
