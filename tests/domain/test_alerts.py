@@ -20,6 +20,7 @@ from app.domain.alerts import (
     fold,
 )
 from app.domain.evaluations import Position, Stated
+from app.domain.notices import NoticeKind
 from app.domain.policies import Policy, PolicyRule, Severity
 from app.errors import InvalidInput
 from tests.domain import test_sentences
@@ -266,3 +267,7 @@ def test_a_change_that_makes_no_sense_names_its_field(
         )
 
     assert caught.value.field == field
+
+
+def test_every_kind_of_alert_is_one_that_can_be_told() -> None:
+    assert {kind.value for kind in AlertKind} <= {kind.value for kind in NoticeKind}
