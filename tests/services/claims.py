@@ -15,6 +15,7 @@ from app.db.alerts import page as page_of_alerts
 from app.db.baselines import BaselineRow, EventRow
 from app.db.evaluations import EvaluationRow
 from app.db.leaderboards import BoardItem, Rows
+from app.db.projects import ProjectRow
 from app.db.tables import outbox_message
 from app.domain.access import Actor
 from app.domain.alerts import State
@@ -27,7 +28,7 @@ from app.services.evaluations import PostedEvaluation, Recorded, record_evaluati
 from app.services.rejudge import rejudge_batch
 from app.services.suites import put_suite
 from app.services.validity import mark_evaluation, mark_run
-from tests.services.world import ADMIN, NOW, World
+from tests.services.world import ADMIN, NOW, World, a_project, a_run
 
 METRIC = "log2_mse"
 SUITE = "heights"
@@ -126,6 +127,14 @@ def promoting(evaluation_id: UUID, *, version: int, **says: Any) -> Callable[[Se
 
 def bootstrapping(evaluation_id: UUID, **says: Any) -> Callable[[Session], EventRow]:
     return moving(EventKind.BOOTSTRAP, evaluation_id, **({"version": 0} | says))
+
+
+def a_project_with_champion(world: World, run_key: str) -> ProjectRow:
+    """A project whose suite has a champion: the run of that key, with the values of GOOD."""
+    project = a_project(world)
+    a_suite(world)
+    world.run(bootstrapping(posted(world, a_run(world, run_key).run_id, GOOD), reason="a start"))
+    return project
 
 
 def marking_run(

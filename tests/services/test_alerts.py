@@ -19,15 +19,14 @@ from tests.services.claims import (
     BAD,
     GOOD,
     a_post,
-    a_suite,
+    a_project_with_champion,
     alerts,
-    bootstrapping,
     messages,
     open_alerts,
     posted,
     posting,
 )
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world, somebody
+from tests.services.world import ADMIN, NOW, World, a_run, a_world, somebody
 
 WORSE = {**BAD, "hard": 0.9, "mid": 0.5}
 
@@ -41,10 +40,7 @@ def world(database_url: str) -> Iterator[World]:
 @pytest.fixture
 def project(world: World) -> ProjectRow:
     """With a suite and a champion."""
-    project = a_project(world)
-    a_suite(world)
-    world.run(bootstrapping(posted(world, a_run(world, "champion").run_id, GOOD)))
-    return project
+    return a_project_with_champion(world, "champion")
 
 
 def changing(row: AlertRow, state: State, *, actor: Actor = ADMIN, minutes: int = 0, **says: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -14,14 +13,8 @@ from app.db.outbox import ClaimedMessage, NewMessage, Topic
 from app.db.projects import ProjectRow
 from app.db.tables import project as project_table
 from app.worker.lanes import Lane
-from tests.services.world import NOW, World, a_project, a_world
+from tests.services.world import NOW, World, a_project
 from tests.worker.owed import FakeSink, a_sink, a_worker, claim, owe, rows, until, work_until_idle
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

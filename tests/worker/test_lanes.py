@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,14 +16,8 @@ from app.db.projects import ProjectRow
 from app.db.tables import sink
 from app.worker.lanes import Lane, LanePace
 from app.worker.sinks import Delivered, Paused, Refused
-from tests.services.world import World, a_project, a_world
+from tests.services.world import World, a_project
 from tests.worker.owed import FakeSink, a_sink, claim, make_everything_due, owe, rows, until
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

@@ -11,14 +11,8 @@ from app.db import Session
 from app.db.projects import ProjectRow
 from app.worker.loop import Worker
 from tests.services.claims import BETTER, GOOD, a_suite, bootstrapping, posted, row_of
-from tests.services.world import World, a_project, a_run, a_world
+from tests.services.world import World, a_project, a_run
 from tests.worker.owed import FakeSink, a_worker, claim, make_everything_due, owe, rows, work_until_idle
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

@@ -53,12 +53,6 @@ Worker(sessions=sessions, sinks={"log": Sink()}, random=random.random, pace=pace
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
-
-
-@pytest.fixture
 def project(world: World) -> ProjectRow:
     return a_project(world)
 

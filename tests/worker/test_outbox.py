@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,14 +12,8 @@ from app.db import Session, outbox
 from app.db.outbox import NewMessage, Topic
 from app.db.projects import ProjectRow
 from app.db.tables import outbox_message
-from tests.services.world import NOW, World, a_project, a_world
+from tests.services.world import NOW, World, a_project
 from tests.worker.owed import claim, make_everything_due, owe, texts
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -17,16 +16,10 @@ from app.services.retention import put_retention
 from app.services.runs import archive_run
 from app.worker.tidying import Tidier, purge_now, would_purge
 from tests.services.claims import a_suite, posted
-from tests.services.world import ADMIN, World, a_project, a_run, a_world
+from tests.services.world import ADMIN, World, a_project, a_run
 from tests.worker.owed import FakeSink, a_worker, owe, work_until_idle
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from app.worker.notices.addresses import networks
 from app.worker.notices.chat import ChatSink
 from app.worker.notices.webhook import WebhookSink
 from app.worker.sinks import Delivered, Paused, Refused, Sink
-from tests.services.claims import BAD, BETTER, GOOD, a_suite, moving, posted
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world
+from tests.services.claims import BAD, BETTER, GOOD, a_project_with_champion, moving, posted
+from tests.services.world import ADMIN, NOW, World, a_run
 from tests.worker.notices.receivers import LOOPBACK, HttpReceiver, SmtpReceiver, http_receiver, smtp_receiver
 from tests.worker.owed import a_sink, claim
 
@@ -38,19 +38,9 @@ SECRET = "whsec_" + base64.b64encode(b"a secret of some length").decode()
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
-
-
-@pytest.fixture
 def project(world: World) -> ProjectRow:
     """With a champion `first`."""
-    project = a_project(world)
-    a_suite(world)
-    first = posted(world, a_run(world, "first").run_id, GOOD)
-    world.run(moving(EventKind.BOOTSTRAP, first, version=0, reason="a start"))
-    return project
+    return a_project_with_champion(world, "first")
 
 
 @pytest.fixture
@@ -250,17 +240,17 @@ def test_a_regression_reaches_a_mailbox(world: World, project: ProjectRow, smtp:
 
 
 @pytest.mark.parametrize(
-    ("url", "host"),
+    ("url", "host", "variable"),
     [
-        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#runs", "hooks.slack.com:443"),
-        ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "discord.com:443"),
-        ("tgram://123456789:abcdefg_hijklmnop/12315544", "api.telegram.org:443"),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#runs", "hooks.slack.com:443", "HTTPS_PROXY"),
+        ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "discord.com:443", "https_proxy"),
+        ("tgram://123456789:abcdefg_hijklmnop/12315544", "api.telegram.org:443", "HTTPS_PROXY"),
     ],
 )
 def test_a_service_is_asked_at_its_own_address_and_through_the_proxy_of_the_host(
-    url: str, host: str, world: World, http: HttpReceiver
+    url: str, host: str, variable: str, world: World, http: HttpReceiver
 ) -> None:
-    given: dict[str, Any] = {"environ": {"HTTPS_PROXY": http.url}, "needs_tls": True}
+    given: dict[str, Any] = {"environ": {variable: http.url}, "needs_tls": True}
 
     with pytest.raises(ConnectionError):
         a_chat(world, url, **given).tell(url, NOTICE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -10,31 +9,20 @@ import pytest
 from app.db import Session, locks, runs, session_factory
 from app.db.projects import ProjectRow
 from app.domain.alerts import AlertKind, Level
-from app.domain.promotion import EventKind
 from app.services.run_alerts import raise_alert
 from app.worker.sinks import Delivered, Paused, Refused
 from app.worker.wandb_jobs.runner import Runner
 from app.worker.wandb_jobs.values import run_id
 from app.worker.wandb_sink import WandbSink
-from tests.services.claims import BAD, GOOD, a_suite, moving, posted
-from tests.services.world import NOW, World, a_project, a_run, a_world
+from tests.services.claims import BAD, GOOD, a_project_with_champion, posted
+from tests.services.world import NOW, World, a_run
 from tests.worker.owed import a_sink, claim
 from tests.worker.wandb.standin import KEY, Standin
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
-
-
-@pytest.fixture
 def project(world: World) -> ProjectRow:
-    project = a_project(world)
-    a_suite(world)
-    first = posted(world, a_run(world, "first").run_id, GOOD)
-    world.run(moving(EventKind.BOOTSTRAP, first, version=0, reason="a start"))
-    return project
+    return a_project_with_champion(world, "first")
 
 
 def mirrored(world: World, where: ProjectRow, standin: Standin, **settings: str) -> None:
