@@ -42,7 +42,7 @@ LOCKS = {
     "torch": "requirements/dev.txt",
 }
 TORCH = "requirements/torch.txt"
-# Where torch lies without the parts for graphics cards, which are twenty times as large.
+# PyPI's own wheels for Linux bring CUDA: ten times the size, for tests and a small training on processors.
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 PACKAGES = (".", "client")
 
@@ -140,7 +140,7 @@ def make_environment(wanted: str) -> None:
     else:
         install_with_uv(uv, wanted)
     if wanted == "torch":
-        install_torch()
+        install_torch(pip_install(wanted), [], os.environ)
     with open(stamp_of(wanted), "w") as stamp:
         stamp.write("%s %s\n" % (wanted, inputs_digest(wanted)))
 
@@ -214,23 +214,29 @@ def pip_install(wanted: str) -> list[str]:
     return [environment_python(wanted), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
-def install_torch() -> None:
-    """The smaller build where its index can be reached, else what the configured index has under that version."""
+def install_torch(pip: list[str], also: list[str], environ: os._Environ[str] | dict[str, str]) -> None:
+    """The build without CUDA where its index can be reached, else what the configured index has under that version.
+
+    Args:
+        pip: How to call the environment's `pip install`.
+        also: What is installed together with it.
+    """
+    torch = torch_requirement()
+    if platform.system() == "Linux":
+        # Without its dependencies, so that the further index is asked once and not for every package.
+        small = [*pip, "--retries", "1", "--no-deps", "--extra-index-url", TORCH_INDEX, torch + "+cpu"]
+        if subprocess.run(small, check=False, cwd=ROOT, env=dict(environ), capture_output=True).returncode:
+            print(
+                "bootstrap: no CPU build of torch was found; trying the index's own, which may bring CUDA (3 GB) …",
+                file=sys.stderr,
+            )
+    # The smaller build satisfies this where it is there, and only what it depends on is fetched.
+    run([*pip, torch, *also], environ)
+
+
+def torch_requirement() -> str:
     with open(os.path.join(ROOT, TORCH)) as file:
-        version = file.read().strip()
-    small = [
-        *pip_install("torch"),
-        "--no-deps",
-        "--retries",
-        "1",
-        "--extra-index-url",
-        TORCH_INDEX,
-        version + "+cpu",
-    ]
-    if subprocess.run(small, check=False, cwd=ROOT, capture_output=True).returncode:
-        print("bootstrap: no build without CUDA was found; trying the index's own", file=sys.stderr)
-    # With the smaller build in place this only brings what it depends on.
-    run([*pip_install("torch"), "--requirement", TORCH], os.environ)
+        return file.read().strip()
 
 
 def run(command: list[str], environ: os._Environ[str] | dict[str, str]) -> None:

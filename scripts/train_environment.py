@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -22,9 +21,6 @@ from collections.abc import Iterator
 
 import bootstrap
 
-TORCH_VERSION = "2.13.0"
-# PyPI's own wheels for Linux bring CUDA: ten times the size for a training of half a minute on two cores.
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SIZE = "about 200 MB to download, 0.9 GB on disk"
 
 ENVIRONMENT = os.path.join(bootstrap.ROOT, ".venv-train")
@@ -43,7 +39,7 @@ def main() -> int:
             make_environment()
     except (bootstrap.Unavailable, subprocess.CalledProcessError, OSError) as error:
         return bootstrap.complain(
-            f"torch {TORCH_VERSION} cannot be installed here: {reason_of(error)}\n"
+            f"{bootstrap.torch_requirement()} cannot be installed here: {reason_of(error)}\n"
             "bootstrap: nothing else needs it; `make demo` without TRAIN=1 works as before"
         )
     except KeyboardInterrupt:
@@ -55,7 +51,9 @@ def make_environment() -> None:
     """Bring .venv-train up to date; nothing happens when it already is."""
     if read_stamp() == inputs_digest():
         return
-    say(f"making .venv-train with torch {TORCH_VERSION} for CPU: {SIZE}; once, for a minute or two …")
+    say(
+        f"making .venv-train with {bootstrap.torch_requirement()} for CPU: {SIZE}; once, for a minute or two …"
+    )
     began = time.monotonic()
     with contextlib.suppress(FileNotFoundError):
         os.remove(STAMP)
@@ -88,19 +86,8 @@ def make_venv() -> None:
 
 
 def install() -> None:
-    """The CPU build where one is to be had, else what the index offers."""
-    torch = "torch==" + TORCH_VERSION
-    if platform.system() == "Linux":
-        # Without its dependencies, so that the further index is asked once and not for every package.
-        cpu = [*pip_install(), "--no-deps", "--extra-index-url", CPU_INDEX, torch + "+cpu"]
-        tried = subprocess.run(
-            cpu, cwd=bootstrap.ROOT, env=pip_environment(), capture_output=True, text=True, check=False
-        )
-        if tried.returncode:
-            say("no CPU build of torch was found; trying the index's own, which may bring CUDA (3 GB) …")
-    # A CPU build that is there satisfies this, and only what it depends on is fetched.
-    rest = [torch, *pinned("numpy"), *pinned("httpx"), "--editable", "client"]
-    bootstrap.run([*pip_install(), *rest], pip_environment())
+    also = [*pinned("numpy"), *pinned("httpx"), "--editable", "client"]
+    bootstrap.install_torch(pip_install(), also, pip_environment())
 
 
 def pip_install() -> list[str]:
@@ -138,7 +125,7 @@ def read_stamp() -> str:
 def inputs_digest() -> str:
     """Digest of what the environment depends on, its own place and interpreter included."""
     interpreter = (bootstrap.ROOT, os.path.realpath(sys.executable), sys.version)
-    parts = (TORCH_VERSION, *pinned("numpy"), *pinned("httpx"), *interpreter)
+    parts = (bootstrap.torch_requirement(), *pinned("numpy"), *pinned("httpx"), *interpreter)
     digest = hashlib.sha256("\0".join(parts).encode())
     with open(os.path.join(bootstrap.ROOT, "client", "pyproject.toml"), "rb") as file:
         digest.update(file.read())

@@ -52,8 +52,9 @@ def test_the_build_without_cuda_is_asked_for_first(
     script.install()
 
     cpu, rest = calls.read_text().splitlines()
-    assert cpu.endswith(f"--no-deps --extra-index-url {script.CPU_INDEX} torch=={script.TORCH_VERSION}+cpu")
-    assert f" torch=={script.TORCH_VERSION} numpy==" in rest
+    torch, index = script.bootstrap.torch_requirement(), script.bootstrap.TORCH_INDEX
+    assert cpu.endswith(f"--no-deps --extra-index-url {index} {torch}+cpu")
+    assert f" {torch} numpy==" in rest
     assert rest.endswith(" --editable client")
     assert ("may bring CUDA" in capsys.readouterr().err) is not has_cpu_build
 
@@ -68,13 +69,18 @@ def test_numpy_is_the_one_that_the_service_is_locked_to(script: ModuleType) -> N
     assert not any(name in pin for pin in pins for name in ("typing", "scipy"))
 
 
-def test_the_version_of_torch_stands_in_one_place(script: ModuleType) -> None:
-    tracked = subprocess.run(
-        ["git", "grep", "-lF", f"{script.TORCH_VERSION}", "--", "scripts", "docs", "Makefile", "pyproject.toml"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_version_and_index_of_torch_stand_in_one_place_each(script: ModuleType) -> None:
+    def files_with(text: str) -> list[str]:
+        places = ["scripts", "bench", "docs", "requirements", "Makefile", "pyproject.toml"]
+        found = subprocess.run(
+            ["git", "grep", "-lF", text, "--", *places],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return found.stdout.split()
 
-    assert tracked.stdout.split() == ["scripts/train_environment.py"]
+    _, version = script.bootstrap.torch_requirement().split("==")
+    assert files_with(version) == ["requirements/torch.txt"]
+    assert files_with(script.bootstrap.TORCH_INDEX) == ["scripts/bootstrap.py"]
 
 
 def test_without_a_network_a_sentence_says_so_and_the_demo_stays_as_it_was(tmp_path: Path) -> None:

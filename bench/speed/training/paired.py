@@ -17,8 +17,9 @@ from bench.speed.rows import Row
 from bench.speed.service import PATIENCE_SECONDS, BenchmarkFailed, Running
 
 AIM = 0.005
-PACKAGES = ("torch==2.13.0", "httpx==0.28.1")
 _ROOT = Path(__file__).parents[3]
+# The torch that the tests run beside.
+PACKAGES = ((_ROOT / "requirements" / "torch.txt").read_text().strip(), "httpx==0.28.1")
 _WHAT = "a training's median step, our client logging 10 numbers (4 of them tensors) in each"
 
 
