@@ -9,7 +9,8 @@ from typing import Any
 
 from truerun.answers import Answer, Expectation, Fate, fate
 from truerun.points import batch_document, encoded, largest
-from truerun.segments import Record, Store
+from truerun.segments import Record
+from truerun.store import Store
 
 RECORDS = Expectation(member="next_idx")
 MOST_RECORDS = 10_000

@@ -18,9 +18,10 @@ from truerun.meter import Receipt
 from truerun.pending import Pending
 from truerun.record import RunRecord
 from truerun.recorder import Recorder
-from truerun.segments import Record, Store
+from truerun.segments import Record
 from truerun.sender import Sender
 from truerun.spool import Spool
+from truerun.store import Store
 from truerun.transport import Transport
 from truerun.verdict import Verdict
 

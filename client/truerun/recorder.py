@@ -18,7 +18,8 @@ from truerun.answers import Answer
 from truerun.feed import Feed, Next
 from truerun.manners import Manners
 from truerun.points import Keys, Other, Point
-from truerun.segments import Record, Store
+from truerun.segments import Record
+from truerun.store import Store
 
 MOST_QUEUED = 10_000
 # 8 MiB: a number and the reference to it take 32 bytes.

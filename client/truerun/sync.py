@@ -16,8 +16,9 @@ from truerun.journal import remove_orphans
 from truerun.manners import Manners
 from truerun.points import Other
 from truerun.record import RunRecord, record_from
-from truerun.segments import Record, Store
+from truerun.segments import Record
 from truerun.spool import Spool, unfinished, writers
+from truerun.store import Store
 from truerun.transport import Transport
 
 

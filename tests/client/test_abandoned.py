@@ -18,8 +18,9 @@ from truerun import journal as journals
 from truerun.cli import main
 from truerun.journal import Journal, left_behind, remove_left_behind
 from truerun.points import Keys, Point
-from truerun.segments import Record, Store
+from truerun.segments import Record
 from truerun.spool import UNFINISHED_SECONDS, Spool
+from truerun.store import Store
 
 _DIES_IN_INIT = """
 import os, signal, sys

@@ -14,7 +14,7 @@ from tests.client.test_process import script
 from truerun.manners import Manners
 from truerun.points import Keys
 from truerun.recorder import MOST_QUEUED, Recorder
-from truerun.segments import Store
+from truerun.store import Store
 
 # An hour of a hundred calls a second.
 _MANY = 360_000

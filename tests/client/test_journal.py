@@ -10,7 +10,7 @@ import pytest
 from truerun import journal as journals
 from truerun.journal import Journal, left_behind
 from truerun.points import Keys, Other, Point
-from truerun.segments import Store
+from truerun.store import Store
 
 KEYS = Keys("", "", (("", "loss"), ("easy", "mse")))
 

@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from truerun.points import Keys, Other, Point, batch_document
-from truerun.segments import MOST_MEMORY_BYTES, SEAL_BYTES, Record, Store
+from truerun.segments import Record
+from truerun.store import MOST_MEMORY_BYTES, SEAL_BYTES, Store
 
 STREAM = UUID(int=7)
 FULL = bool(os.environ.get("FAULTS_FULL"))
@@ -210,7 +211,7 @@ def test_without_any_disk_memory_is_bounded_and_the_oldest_points_go(tmp_path: P
 def test_a_full_spool_drops_its_oldest_points_and_no_event(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("truerun.segments.MOST_DISK_BYTES", 3 * SEAL_BYTES)
+    monkeypatch.setattr("truerun.store.MOST_DISK_BYTES", 3 * SEAL_BYTES)
     store = a_store(directory)
     for i in range(0, 100_000, 1000):
         store.append(

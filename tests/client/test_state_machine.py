@@ -21,7 +21,8 @@ from tests.client.fake_streams import Stream
 from truerun.answers import Answer
 from truerun.feed import Feed, Next
 from truerun.points import Keys, Other, Point
-from truerun.segments import Record, Store
+from truerun.segments import Record
+from truerun.store import Store
 
 LOSS = Keys("", "", (("", "loss"),))
 VAL = Keys("", "val", (("k=4", "mse"), ("", "loss")))

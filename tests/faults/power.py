@@ -104,14 +104,14 @@ def forget_shared_memory(stream_id: UUID, directory: Path) -> None:
 def main() -> None:
     import trainer
 
-    from truerun import segments
+    from truerun import store
 
     arguments = [each for each in sys.argv[1:] if each != "--forgetful"]
     watch = Watch(Path(f"{arguments[1]}.syncs"))
     os.fsync = watch.watching(os.fsync)
     # The segments' own; everything else is synced by the other call.
     os.fdatasync = watch.forgetting if "--forgetful" in sys.argv else watch.watching(os.fdatasync)
-    segments.SEAL_SECONDS = SEAL_SECONDS
+    store.SEAL_SECONDS = SEAL_SECONDS
     trainer.main(arguments)
 
 

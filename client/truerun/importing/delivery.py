@@ -13,7 +13,8 @@ from truerun.feed import Feed, Next
 from truerun.importing.past import Tally, Unavailable
 from truerun.patience import jitter
 from truerun.points import Point
-from truerun.segments import Record, Store
+from truerun.segments import Record
+from truerun.store import Store
 from truerun.transport import now
 
 MOST_TRIES = 8
