@@ -5,29 +5,34 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from app.domain.alerts import AlertState, State, drafts_from, fold
 from app.domain.assess import AssessmentInput, Champion, assess
 from app.domain.comparison import compare, judge, worsening
-from app.domain.evaluations import Bound, Evaluation, Position, Value
+from app.domain.evaluations import Bound, Evaluation, Value
 from app.domain.metrics import Direction, Metric, Pooling, gap
 from app.domain.outcomes import Gate, Outcome, Rule, Verdict
 from app.domain.policies import Combine, Policy, PolicyRule
-from app.domain.promotion import BaselineEvent, EventKind, champion_from
 from app.domain.scaling import beyond, exceeds
 from app.domain.tolerances import Tolerances
 from app.domain.weighing import weighted_mean
 from tests.domain.builders import a_suite, a_verdict, an_evaluation
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
 ANY = st.floats(allow_nan=True, allow_infinity=True)
+
+
 ORDINARY = st.floats(min_value=1e-6, max_value=1e6)
+
+
 GROUPS = ("a", "b", "c", "d")
+
+
 # The same examples every time, on however busy a machine.
 STEADY = settings(deadline=None, derandomize=True, max_examples=100)
 
@@ -332,98 +337,3 @@ def test_a_metric_that_is_the_same_everywhere_is_the_same_pooled(
     found = weighted_mean([(x, 0.37) for x in values], squares=pooling is Pooling.RMS)
 
     assert found == pytest.approx(0.37)
-
-
-# Order of arrival.
-
-NOW = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-def _alert_after(arrivals: list[Evaluation], champion: Evaluation) -> AlertState | None:
-    """What a service does with each arrival: judge, take the newest by position, fold."""
-    seen: list[Evaluation] = []
-    alert: AlertState | None = None
-    for evaluation in arrivals:
-        seen.append(evaluation)
-        drafts = {
-            e.id: next(iter(drafts_from(a_verdict(e, champion), "run-6", "s", "final")), None) for e in seen
-        }
-        newest = max(seen, key=lambda e: e.position.key())
-        alert = fold(
-            alert,
-            newest_position=newest.position,
-            newest_draft=drafts[newest.id],
-            failing_count=sum(draft is not None for draft in drafts.values()),
-            now=NOW,
-        )
-    return alert
-
-
-@given(
-    results=st.lists(
-        st.tuples(st.integers(1, 3), st.none() | st.integers(0, 5), st.booleans()), min_size=1, max_size=6
-    ),
-    seed=st.integers(0, 2**32),
-)
-@STEADY
-def test_arrival_order_does_not_change_where_an_alert_stands(
-    results: list[tuple[int, int | None, bool]], seed: int
-) -> None:
-    champion = an_evaluation({"a": 1.0, "b": 1.0}, id="champion")
-    in_order = [
-        replace(
-            an_evaluation({"a": 2.0 if fails else 1.0, "b": 1.0 + i / 100}, id=f"e{i}"),
-            position=Position(attempt=attempt, step=step, evaluation=f"e{i}"),
-        )
-        for i, (attempt, step, fails) in enumerate(results)
-    ]
-    shuffled = in_order.copy()
-    random.Random(seed).shuffle(shuffled)
-
-    one, other = _alert_after(in_order, champion), _alert_after(shuffled, champion)
-
-    def failing(alert: AlertState | None) -> tuple[object, ...] | None:
-        # An alert that never opened and one that is resolved are both silent.
-        if alert is None or alert.state is State.RESOLVED:
-            return None
-        return (alert.state, alert.title, alert.lines, alert.count, alert.as_of)
-
-    assert failing(one) == failing(other)
-
-
-@given(
-    steps=st.lists(
-        st.tuples(
-            st.sampled_from([EventKind.PROMOTE, EventKind.ROLLBACK, EventKind.INVALIDATE]), st.integers(0, 9)
-        ),
-        max_size=9,
-    ),
-    invalid=st.sets(st.sampled_from("ABCDEFGHIJ")),
-    seed=st.integers(0, 2**32),
-)
-@STEADY
-def test_the_champion_is_a_valid_one_that_was_crowned_and_reading_order_does_not_matter(
-    steps: list[tuple[EventKind, int]], invalid: set[str], seed: int
-) -> None:
-    events = [BaselineEvent(version=1, kind=EventKind.BOOTSTRAP, evaluation="A")]
-    for kind, number in steps:
-        version = len(events) + 1
-        if kind is EventKind.PROMOTE:
-            events.append(BaselineEvent(version=version, kind=kind, evaluation="ABCDEFGHIJ"[number]))
-        else:
-            target = events[number % len(events)]
-            events.append(
-                BaselineEvent(
-                    version=version, kind=kind, evaluation=target.evaluation, to_version=target.version
-                )
-            )
-    shuffled = events.copy()
-    random.Random(seed).shuffle(shuffled)
-
-    champion, version = champion_from(events, invalid)
-
-    assert champion_from(shuffled, invalid) == (champion, version)
-    assert champion_from(events, ())[0] == events[-1].evaluation
-    if champion is not None:
-        assert champion not in invalid
-        assert any(event.evaluation == champion and event.version == version for event in events)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,15 +25,9 @@ from tests.services.claims import (
     posted,
     posting,
 )
-from tests.services.world import ADMIN, NOW, World, a_run, a_world, somebody
+from tests.services.world import ADMIN, NOW, World, a_run, somebody
 
 WORSE = {**BAD, "hard": 0.9, "mid": 0.5}
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

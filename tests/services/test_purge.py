@@ -1,141 +1,55 @@
-"""What has outlived its project's retention goes, whole; what anything depends on stays, whatever its age."""
+"""What has outlived its project's retention goes, whole."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, text
 
 from app.db import purge as tables_of_purge
-from app.db.tables import alert, evaluation, outbox_message, project, run
+from app.db.tables import alert, evaluation, outbox_message, project
 from app.domain.access import Role
 from app.domain.evaluations import Purpose
 from app.domain.retention import Retention
 from app.errors import Forbidden, InvalidInput
 from app.services import purge
 from app.services.retention import put_retention, show_retention
-from app.services.runs import archive_run
 from tests.db.backups.full import wrongly_recomputed
 from tests.services.claims import (
     BAD,
     BETTER,
     GOOD,
     a_post,
-    a_suite,
     bootstrapping,
     judge_again,
-    marking_run,
     open_alerts,
     posted,
     posting,
-    promoting,
 )
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world, somebody
-from tests.worker.owed import FakeSink, a_worker, owe, work_until_idle
-
-LATER = NOW + timedelta(days=100)
-EVERYTHING = Retention(
-    archived_days=10,
-    progress_evaluations_days=10,
-    delivered_messages_days=10,
-    resolved_alerts_days=10,
-    history_days=10,
+from tests.services.purging import (
+    EVERYTHING,
+    LATER,
+    a_world_with_weights,
+    archive,
+    deliver,
+    keep,
+    keys,
+    orphans,
+    project_id,
+    purge_all,
+    resolve_alerts,
 )
+from tests.services.world import NOW, World, a_run, somebody
+from tests.worker.owed import owe
 
 
 @pytest.fixture
 def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        a_project(world)
-        a_suite(world)
-        # The weights are the shares of the first evaluation by id, which is kept for their sake.
-        posted(world, a_run(world, "weights").run_id, evaluation_id=UUID(int=1))
+    with a_world_with_weights(database_url) as world:
         yield world
-
-
-def project_id(world: World) -> UUID:
-    return world.run(lambda session: session.execute(select(project.c.id)).scalar_one())
-
-
-def keep(world: World, rules: Retention) -> None:
-    world.run(lambda session: put_retention(session, ADMIN, project_key="burgers", rules=rules, now=NOW))
-
-
-def archive(world: World, run_id: UUID, *, at: datetime = NOW) -> None:
-    world.run(lambda session: archive_run(session, ADMIN, run_id=run_id, now=at))
-
-
-def deliver(world: World, *, at: datetime = NOW) -> None:
-    """Let everything that is owed arrive, at that time."""
-    work_until_idle(a_worker(world, FakeSink()))
-    world.run(
-        lambda session: session.execute(
-            text("UPDATE outbox_message SET delivered_at = :at WHERE delivered_at IS NOT NULL"), {"at": at}
-        )
-    )
-
-
-def resolve_alerts(world: World, *, at: datetime = NOW) -> None:
-    world.run(
-        lambda session: session.execute(
-            text("UPDATE alert SET state = 'resolved', resolved_at = :at"), {"at": at}
-        )
-    )
-
-
-def purge_all(world: World, *, now: datetime = LATER) -> dict[str, int]:
-    """Every kind until nothing goes any more; how many went."""
-    here = project_id(world)
-    gone = {"messages": 0, "alerts": 0, "progress": 0, "runs": 0, "evaluations": 0}
-    for kind, remove in (
-        ("messages", purge.purge_messages),
-        ("alerts", purge.purge_alerts),
-        ("progress", purge.purge_progress),
-    ):
-        while count := world.run(lambda session: remove(session, here, now=now)):  # noqa: B023  called at once
-            gone[kind] += count
-    after = None
-    for _ in range(1000):
-        page = world.run(lambda session: purge.purge_runs(session, here, now=now, after=after))  # noqa: B023
-        gone["runs"] += page.runs
-        gone["evaluations"] += page.evaluations
-        after = page.next_after
-        if not (page.runs or page.evaluations) and after is None:
-            return gone
-    raise AssertionError("it never ends")
-
-
-def keys(world: World) -> set[str]:
-    found = set(world.run(lambda session: list(session.execute(select(run.c.key)).scalars())))
-    return found - {"weights"}
-
-
-def orphans(world: World) -> dict[str, int]:
-    """Rows that name a run or an evaluation that is not there."""
-    found = {}
-    with world.transaction() as session:
-        columns = session.execute(
-            text(
-                "SELECT table_name, column_name FROM information_schema.columns "
-                "JOIN information_schema.tables USING (table_schema, table_name) "
-                "WHERE table_schema = 'public' AND table_type = 'BASE TABLE' "
-                "AND column_name IN ('run_id', 'evaluation_id', 'baseline_evaluation_id', 'weights_evaluation_id')"
-            )
-        ).all()
-        for table, column in columns:
-            target = "run" if column == "run_id" else "evaluation"
-            count = session.execute(
-                text(
-                    f'SELECT count(*) FROM "{table}" t WHERE t."{column}" IS NOT NULL AND NOT EXISTS '
-                    f'(SELECT FROM "{target}" o WHERE o.project_id = t.project_id AND o.id = t."{column}")'
-                )
-            ).scalar_one()
-            if count:
-                found[f"{table}.{column}"] = count
-    return found
 
 
 def test_nothing_goes_while_nobody_said_so(world: World) -> None:
@@ -220,105 +134,6 @@ def test_a_large_run_goes_in_several_transactions(world: World) -> None:
         [(1, 3), (0, 3), (1, 2)],
     )
     assert keys(world) == set()
-
-
-def test_who_was_ever_champion_stays(world: World) -> None:
-    keep(world, EVERYTHING)
-    first = a_run(world, "first", config={"lr": 1}).run_id
-    former = posted(world, first)
-    world.run(bootstrapping(former))
-    second = posted(world, a_run(world, "second", config={"lr": 2}).run_id, BETTER)
-    world.run(promoting(second, version=1))
-    judge_again(world)
-    archive(world, first)
-    deliver(world)
-
-    assert purge_all(world)["runs"] == 0
-
-    assert keys(world) == {"first", "second"}
-    assert wrongly_recomputed(world) == []
-
-
-def test_a_seed_that_a_verdict_was_computed_from_stays_until_that_goes_too(world: World) -> None:
-    keep(world, EVERYTHING)
-    seeds = [a_run(world, f"seed-{i}", config={"lr": 1, "seed": i}, seed=i).run_id for i in range(3)]
-    for run_id in seeds:
-        posted(world, run_id)
-    judge_again(world)
-    archive(world, seeds[0])
-    archive(world, seeds[1])
-    deliver(world)
-
-    while_one_is_alive = purge_all(world)
-    verdicts = wrongly_recomputed(world)
-    archive(world, seeds[2])
-    deliver(world)
-    when_all_are_archived = purge_all(world)
-
-    assert while_one_is_alive["runs"] == 0
-    assert verdicts == []
-    assert when_all_are_archived["runs"] == 3
-    assert orphans(world) == {}
-
-
-def test_what_a_kept_seed_was_judged_by_stays_too(world: World) -> None:
-    """The third seed knows only the second, whose first verdict knew the first, which was found invalid since."""
-    keep(world, EVERYTHING)
-    seeds = [a_run(world, f"seed-{i}", config={"lr": 1, "seed": i}, seed=i).run_id for i in range(3)]
-    posted(world, seeds[0])
-    posted(world, seeds[1])
-    world.run(marking_run(seeds[0]))
-    judge_again(world)
-    posted(world, seeds[2])
-    judge_again(world)
-    archive(world, seeds[0])
-    archive(world, seeds[1])
-    deliver(world)
-
-    assert purge_all(world)["runs"] == 0
-
-    assert wrongly_recomputed(world) == []
-
-
-def test_what_an_open_alert_names_stays_until_it_is_resolved(world: World) -> None:
-    keep(world, EVERYTHING)
-    world.run(bootstrapping(posted(world, a_run(world, "champion", config={"lr": 1}).run_id)))
-    bad = a_run(world, "bad", config={"lr": 2}).run_id
-    posted(world, bad, BAD)
-    assert open_alerts(world, project_id(world))
-    archive(world, bad)
-    deliver(world)
-
-    while_open = purge_all(world)
-    resolve_alerts(world, at=LATER)
-    when_resolved = purge_all(world)
-
-    assert while_open["runs"] == 0
-    assert when_resolved["runs"] == 1
-    assert orphans(world) == {}
-    assert world.run(lambda session: session.execute(select(alert.c.id)).all()) == []
-
-
-def test_a_run_whose_news_is_owed_stays_until_it_is_told(world: World) -> None:
-    keep(world, EVERYTHING)
-    gone = a_run(world, "gone").run_id
-    posted(world, gone)
-    archive(world, gone)
-
-    assert purge_all(world)["runs"] == 0
-    deliver(world)
-    assert purge_all(world)["runs"] == 1
-
-
-def test_whose_shares_are_the_weights_stays(world: World) -> None:
-    keep(world, EVERYTHING)
-    run_id = a_run(world, "run").run_id
-    watched = posted(world, run_id, purpose=Purpose.PROGRESS, step=1)
-    world.run(
-        lambda session: session.execute(text("UPDATE suite SET weights_evaluation_id = :id"), {"id": watched})
-    )
-
-    assert purge_all(world)["progress"] == 0
 
 
 def test_what_was_measured_during_training_goes_and_claims_stay(world: World) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -17,6 +18,7 @@ from app.db import make_engine, session_factory
 from app.main import create_app
 from app.services import tokens
 from app.settings import Settings
+from tests.client.live.heights import post
 from tests.client.live.mirrored import wandb, working
 from tests.client.live.service import Live, Spoken
 from truerun.cli import main
@@ -72,3 +74,15 @@ def live(
     yield Live(url, token, database_url, say)
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture
+def heights(live: Live) -> dict[str, Any]:
+    """Run 2 is champion, run 6 was posted after it, run 7 equals run 2 but for a hundredth."""
+    evaluations = {"run-2": post(live.run("run-2", name="run 2", seed=1, tags=["old"]), "run2").evaluation}
+    assert live.say("bootstrap", "run-2", "--reason", "first").code == 0
+    evaluations["run-6"] = post(live.run("run-6", name="run 6", seed=1, run_group="g"), "run6").evaluation
+    evaluations["run-7"] = post(live.run("run-7", seed=1, config={"lr": 0.1}), "run2", scale=0.99).evaluation
+    while live.judge_again():
+        pass
+    return evaluations

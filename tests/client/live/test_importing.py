@@ -16,8 +16,8 @@ import psycopg
 import pytest
 
 from tests.client.importing.trackers import DATA, KEY, Answer, Mlflow, Wandb, serving
+from tests.client.live.golden import golden
 from tests.client.live.service import Live
-from tests.client.live.test_commands import golden
 from truerun.cli.importing import bring
 from truerun.cli.output import Output
 from truerun.importing import Importer
