@@ -59,6 +59,7 @@ class GroupGuard:
         self._higher = frozenset(higher_is_better)
         self._baseline = baseline
         self._best: dict[tuple[str, str], _Best] = {}
+        self._seen: set[tuple[str, str]] = set()
         self._in_a_row = 0
 
     def update(self, step: int, groups: Mapping[str, Mapping[str, float]]) -> bool:
@@ -91,7 +92,8 @@ class GroupGuard:
             for metric, value in metrics.items()
         ]
         there = {(group, metric) for group, metric, _ in found}
-        missing = [(group, metric, math.nan) for group, metric in self._best if (group, metric) not in there]
+        missing = [(group, metric, math.nan) for group, metric in sorted(self._seen - there)]
+        self._seen |= there
         return found + missing
 
     def _reference(self, group: str, metric: str, value: float, step: int) -> _Best | None:

@@ -44,6 +44,22 @@ def test_a_command_is_a_run_and_its_exit_code_ours(service: FakeService, code: i
     assert next(iter(service.runs.values()))["name"] == "wrapped"
 
 
+def test_a_command_goes_on_when_whoever_reads_its_output_has_gone(service: FakeService) -> None:
+    # More than a pipe holds.
+    script = "import sys\nfor _ in range(4000): print('x' * 100, flush=True)\nsys.exit(3)"
+    with started(service, "--tail", "1", "--", sys.executable, "-c", script) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+
+    assert code == 3
+    (end,) = ends(service)
+    assert (end["status"], end["exit_code"]) == ("failed", 3)
+
+
 def test_a_command_that_is_killed_failed_and_says_by_what(service: FakeService) -> None:
     script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 

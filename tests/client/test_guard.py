@@ -53,6 +53,14 @@ def test_a_group_that_vanishes_is_no_improvement() -> None:
     assert "easy: mse is missing" in guard.reason
 
 
+def test_a_group_that_vanishes_is_no_improvement_on_a_baseline_either() -> None:
+    guard = GroupGuard(patience=1, baseline={"easy": {"mse": 1.0}, "never measured": {"mse": 1.0}})
+    assert not guard.update(0, {"easy": {"mse": 0.9}, "hard": {"mse": 1.0}})
+
+    assert guard.update(1, {"hard": {"mse": 0.1}})
+    assert guard.reason == "group easy: mse is missing or no number; the baseline's 1"
+
+
 def test_higher_is_better_where_it_is_said_and_a_baseline_replaces_the_best() -> None:
     guard = GroupGuard(
         patience=1, higher_is_better=["acc"], baseline={"easy": {"acc": 0.9, "mse": 0.1}, "new": {}}

@@ -124,6 +124,10 @@ def _copy(source: IO[bytes] | None, target: Any, lines: deque[str]) -> None:
     if source is None:
         return
     for line in iter(source.readline, b""):
-        target.buffer.write(line)
-        target.buffer.flush()
         lines.append(line.decode("utf-8", "replace").rstrip("\n")[:2000])
+        try:
+            target.buffer.write(line)
+            target.buffer.flush()
+        except OSError:
+            # Whoever reads has gone. The command must not wait for ever for a pipe that nobody empties.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
