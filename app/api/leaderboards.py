@@ -27,6 +27,7 @@ from app.db import Session, baselines, board_details, leaderboards
 from app.db.leaderboards import BoardItem, Rows
 from app.db.seed_boards import BoardPlace
 from app.db.suites import SuiteRow
+from app.domain.aggregates import MACRO
 from app.domain.comparison import worsening
 from app.domain.evaluations import OVERALL
 from app.domain.metrics import Metric, Pooling
@@ -44,7 +45,6 @@ from app.errors import InvalidInput
 from app.services import suites
 
 router = a_router("leaderboards")
-_MACRO = "macro"
 
 
 @router.get(
@@ -142,7 +142,7 @@ class _Board:
         if name is not None:
             if not self._is_known(name) and not self._has_rows(metric, name):
                 there = listed(
-                    [OVERALL, _MACRO, *self._tiers(), *(group.name for group in self._suite.groups)], 8
+                    [OVERALL, MACRO, *self._tiers(), *(group.name for group in self._suite.groups)], 8
                 )
                 raise InvalidInput(
                     f"suite {self._row.key} has no group {name!r}; it has {there}", field="group"
@@ -150,7 +150,7 @@ class _Board:
             return name
         if metric.pooling is not Pooling.NONE or self._has_rows(metric, OVERALL):
             return OVERALL
-        return _MACRO
+        return MACRO
 
     def answer(
         self, metric: Metric, group: str, page: Page, rows: Rows, ineligible: bool, tags: list[str]
@@ -190,7 +190,7 @@ class _Board:
         return [f"{TIER_PREFIX}{tier}" for tier in tiers_of(self._suite)]
 
     def _is_known(self, group: str) -> bool:
-        return group in (OVERALL, _MACRO, *self._tiers()) or any(
+        return group in (OVERALL, MACRO, *self._tiers()) or any(
             member.name == group for member in self._suite.groups
         )
 

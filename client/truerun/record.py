@@ -20,6 +20,8 @@ DETAILS = (
     "environment",
     "resume_step",
 )
+# The service takes no more.
+MOST_TAGS = 100
 
 
 @dataclass(slots=True, kw_only=True)

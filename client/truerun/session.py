@@ -21,7 +21,7 @@ from truerun.manners import Manners
 from truerun.outlet import Delivery
 from truerun.places import spool_root
 from truerun.ranks import knows_no_others, rank, world_size
-from truerun.record import RunRecord
+from truerun.record import MOST_TAGS, RunRecord
 from truerun.resumption import key_of_job
 from truerun.runs import EXIT_SECONDS, Run, muted_run, status_at_exit
 from truerun.settings import MODES, Settings, find_settings, url_problem
@@ -34,7 +34,6 @@ _KEY = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MOST_TAGS = 100
 # Set by `truerun exec`, so that a script that calls `init()` itself goes on in the run that was made around it.
 PROJECT_VARIABLE = "TRUERUN_PROJECT"
 KEY_VARIABLE = "TRUERUN_RUN_KEY"

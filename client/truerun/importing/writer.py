@@ -17,11 +17,10 @@ from truerun.importing.numbered import Numbered
 from truerun.importing.past import PastRun, Unavailable
 from truerun.importing.report import Outcome
 from truerun.points import Other, Point
-from truerun.record import RunRecord
+from truerun.record import MOST_TAGS, RunRecord
 from truerun.segments import Record
 from truerun.transport import Transport
 
-MOST_TAGS = 100
 # Of one batch; keeps what waits in memory far below what a store holds without a disk.
 MOST_NUMBERS = 100_000
 MOST_RECORDS = 5_000
