@@ -195,13 +195,22 @@ def test_a_main_thread_that_is_stuck_outside_of_python_is_told_as_preempted(
     home: Path, service: FakeService
 ) -> None:
     code = """
-import ctypes
+import ctypes, sys, threading
 truerun.on_preempt(save, callback_timeout=0.1)
 lock = ctypes.create_string_buffer(256)
-lone = ctypes.CDLL(None).pthread_mutex_lock
-lone(lock)
-ready()
-lone(lock)
+take = ctypes.CDLL(None).pthread_mutex_lock
+take(lock)
+
+def stand():
+    is_last.wait()
+    ready()
+
+is_last = threading.Event()
+threading.Thread(target=stand, daemon=True).start()
+# So the other thread comes to run when the main thread has left Python, and a signal finds it stuck.
+sys.setswitchinterval(1000)
+is_last.set()
+take(lock)
 """
     process = ready(home, service, code)
     process.send_signal(signal.SIGTERM)
