@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.client.live.golden import golden
 from tests.client.live.mirrored import Working
 from tests.client.live.service import Live
-from tests.client.live.test_commands import golden
 from tests.worker.wandb.standin import KEY, Standin
 
 FILE = {
