@@ -34,7 +34,7 @@ from app.domain.access import Action
 from app.domain.history import Series, Summary, cuts, folded
 from app.errors import InvalidInput
 from app.services import histories, runs
-from app.services.histories import Curve
+from app.services.curves import Curve
 
 router = a_router("history")
 _GAPS_SHOWN = 1000

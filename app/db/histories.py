@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -182,6 +183,103 @@ def stored(
 
 class BlockGone(LookupError):
     """A block that was read a moment ago is there no more; the same points are in another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What a series has of one block, without its values.
+
+    Args:
+        count: How many points, in the order in which they were logged.
+        start, stride, listed: Their steps, regular or one by one, as the block holds them.
+    """
+
+    series_id: int
+    attempt: int
+    block_id: int
+    count: int
+    start: int | None
+    stride: int | None
+    listed: NDArray[np.int64] | None
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """Shape (count,). Made each time: those of all blocks at once would be as large as the values."""
+        return steps_of(self.start, self.stride, self.listed, self.count)
+
+
+_OUTLINES = """
+SELECT c.series_id, b.attempt, b.id, b.count, b.step_start, b.step_stride, b.steps
+FROM metric_chunk c
+JOIN record_block b ON b.project_id = c.project_id AND b.run_id = c.run_id AND b.id = c.block_id
+WHERE c.project_id = %s AND c.run_id = %s AND c.series_id = ANY(%s)
+  AND b.max_step >= %s AND b.min_step <= %s AND (%s::int IS NULL OR b.attempt = %s)
+ORDER BY c.series_id, b.attempt, b.first_idx, b.id
+"""
+
+
+def outlines(
+    session: Session,
+    *,
+    project_id: UUID,
+    run_id: UUID,
+    series_ids: Sequence[int],
+    from_step: int,
+    to_step: int,
+    attempt: int | None,
+) -> list[Outline]:
+    """What `stored` would find, in the same order, for `values_of` to read piece by piece."""
+    cursor = columns_cursor(connection_of(session))
+    wanted = (project_id, run_id, list(series_ids), from_step, to_step, attempt, attempt)
+    return [
+        Outline(
+            series_id=series_id,
+            attempt=number,
+            block_id=block_id,
+            count=count,
+            start=start,
+            stride=stride,
+            listed=listed,
+        )
+        for series_id, number, block_id, count, start, stride, listed in cursor.execute(_OUTLINES, wanted)
+    ]
+
+
+_VALUES = """
+SELECT c.series_id, c.block_id, c."values"
+FROM unnest(%s::int8[], %s::int8[]) WITH ORDINALITY AS w(series_id, block_id, n)
+JOIN metric_chunk c ON c.project_id = %s AND c.run_id = %s AND c.series_id = w.series_id AND c.block_id = w.block_id
+ORDER BY w.n
+"""
+
+
+def values_of(
+    session: Session, *, project_id: UUID, run_id: UUID, wanted: Sequence[Outline]
+) -> Iterator[NDArray[np.float64]]:
+    """The values of each, in their order, each of shape (its count,); one at a time is in memory.
+
+    A million at once would be memory that the process asks of the system and gives back with every request, which
+    takes as long as reading them; and while these are looked at, Postgres goes on with the next.
+
+    Raises:
+        BlockGone: A block has been merged with others since its outline was read.
+    """
+    if not wanted:
+        return
+    asked = (
+        Wholes(np.array([each.series_id for each in wanted], dtype=np.int64)),
+        Wholes(np.array([each.block_id for each in wanted], dtype=np.int64)),
+        *(project_id, run_id),
+    )
+    rows = columns_cursor(connection_of(session)).stream(_VALUES, asked, binary=True)
+    for each in wanted:
+        found = next(rows, None)
+        if found is None or found[:2] != (each.series_id, each.block_id):
+            # To the end, before the connection takes another statement.
+            deque(rows, maxlen=0)
+            raise BlockGone
+        yield found[2]
+    deque(rows, maxlen=0)
 
 
 # Appending nothing unpacks a block's times once; a place in the column itself would unpack all of it again each time.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -18,33 +18,13 @@ from app.domain.access import Action, Actor
 from app.domain.downsampling import chosen_points
 from app.domain.history import Series, cuts
 from app.errors import InvalidInput, NotFound
+from app.services.curves import Curve, Wanted, at
 from app.services.runs import run_for
+from app.services.thinned_curves import thinned_curves
 
 MOST_SERIES_AT_ONCE = 100
 MOST_EXACT_POINTS = 1_000_000
 _T = TypeVar("_T", bound=np.generic)
-_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """One series' points in the order of their steps.
-
-    Args:
-        count: How many points there are; all are here unless the curve was thinned.
-        attempts, steps, times, values: Each of shape (number of points shown,).
-    """
-
-    series: Series
-    count: int
-    attempts: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    times: NDArray[np.float64]
-    values: NDArray[np.float64]
-
-    @property
-    def is_thinned(self) -> bool:
-        return len(self.steps) < self.count
 
 
 def curves_of(
@@ -85,53 +65,69 @@ def curves_of(
             f"run {run.key} has logged no such metric; GET /runs/{run.id}/metrics lists what there is"
         )
     began = [(each.number, each.began) for each in series.attempts_of(session, **here)]
-    limits = dict.fromkeys([number for number, _ in began]) if attempt is not None else cuts(began)
-    which = _Which(limits=limits, from_step=from_step, to_step=to_step)
+    wanted = Wanted(
+        project_id=run.project_id,
+        run_id=run.id,
+        series=dict(found),
+        limits=dict.fromkeys([number for number, _ in began]) if attempt is not None else cuts(began),
+        from_step=from_step,
+        to_step=to_step,
+        attempt=attempt,
+    )
+    if most is None:
+        curves = _exact_curves(session, wanted)
+    else:
+        try:
+            curves = thinned_curves(session, wanted, most)
+            rest = {series_id: what for series_id, what in found if series_id not in curves}
+            curves |= _whole_curves(session, replace(wanted, series=rest), most, with_times=False)
+        except BlockGone:
+            # Blocks were merged between two statements; in one statement that cannot be.
+            curves = _whole_curves(session, wanted, most, with_times=True)
+    return run, [curves[series_id] for series_id, _ in found]
 
-    def read(*, with_times: bool) -> list[Curve]:
-        stored = histories.stored(
-            session,
-            project_id=run.project_id,
-            run_id=run.id,
-            series_ids=[series_id for series_id, _ in found],
-            from_step=_LOWEST if from_step is None else from_step,
-            to_step=_HIGHEST if to_step is None else to_step,
-            attempt=attempt,
-            with_times=with_times,
+
+def _exact_curves(session: Session, wanted: Wanted) -> dict[int, Curve]:
+    laid = _all_laid(session, wanted, with_times=True)
+    if sum(len(each.steps) for each in laid.values()) > MOST_EXACT_POINTS:
+        raise InvalidInput(
+            f"more than {MOST_EXACT_POINTS:,} points; ask for fewer metrics, a range of steps, or max_points",
+            field="max_points",
         )
-        laid = [_laid([each for each in stored if each.series_id == one], which) for one, _ in found]
-        if most is None and sum(len(each.steps) for each in laid) > MOST_EXACT_POINTS:
-            raise InvalidInput(
-                f"more than {MOST_EXACT_POINTS:,} points; ask for fewer metrics, a range of steps, or max_points",
-                field="max_points",
-            )
-        return [_curve(session, run, what, each, most) for (_, what), each in zip(found, laid, strict=True)]
-
-    try:
-        return run, read(with_times=most is None)
-    except BlockGone:
-        # Blocks were merged between two statements; in one statement that cannot be.
-        return run, read(with_times=True)
+    return {
+        series_id: _curve(session, wanted, wanted.series[series_id], each, np.arange(len(each.steps)))
+        for series_id, each in laid.items()
+    }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Which:
-    """Which points are asked for: below their attempt's limit, from and to a step, both included."""
+def _whole_curves(session: Session, wanted: Wanted, most: int, *, with_times: bool) -> dict[int, Curve]:
+    """Read first and thinned then, for points that have to be put in order before.
 
-    limits: Mapping[int, int | None]
-    from_step: int | None
-    to_step: int | None
+    Raises:
+        BlockGone: Times were not read, and cannot be any more.
+    """
+    if not wanted.series:
+        return {}
+    return {
+        series_id: _curve(
+            session, wanted, wanted.series[series_id], each, chosen_points(each.steps, each.values, most)
+        )
+        for series_id, each in _all_laid(session, wanted, with_times=with_times).items()
+    }
 
-    def of(self, stored: Stored) -> NDArray[np.int64] | None:
-        """Places in the block, or None for all."""
-        steps = stored.steps
-        cut = self.limits.get(stored.attempt)
-        asked = [
-            *([] if cut is None else [steps < cut]),
-            *([] if self.from_step is None else [steps >= self.from_step]),
-            *([] if self.to_step is None else [steps <= self.to_step]),
-        ]
-        return np.flatnonzero(np.logical_and.reduce(asked)) if asked else None
+
+def _all_laid(session: Session, wanted: Wanted, *, with_times: bool) -> dict[int, _Laid]:
+    stored = histories.stored(
+        session,
+        project_id=wanted.project_id,
+        run_id=wanted.run_id,
+        series_ids=list(wanted.series),
+        from_step=wanted.lowest_step,
+        to_step=wanted.highest_step,
+        attempt=wanted.attempt,
+        with_times=with_times,
+    )
+    return {one: _laid([each for each in stored if each.series_id == one], wanted) for one in wanted.series}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +148,11 @@ class _Laid:
     values: NDArray[np.float64]
 
 
-def _laid(stored: Sequence[Stored], which: _Which) -> _Laid:
-    places = [which.of(each) for each in stored]
+def _laid(stored: Sequence[Stored], wanted: Wanted) -> _Laid:
+    places = [wanted.places(each.attempt, each.steps) for each in stored]
     parts = list(zip(stored, places, strict=True))
-    steps = _joined([_at(each.steps, some) for each, some in parts], np.int64)
-    values = _joined([_at(each.values, some) for each, some in parts], np.float64)
+    steps = _joined([at(each.steps, some) for each, some in parts], np.int64)
+    values = _joined([at(each.values, some) for each, some in parts], np.float64)
     counts = [len(each.steps) if some is None else len(some) for each, some in parts]
     order = None
     if not (steps[1:] >= steps[:-1]).all():
@@ -167,27 +163,25 @@ def _laid(stored: Sequence[Stored], which: _Which) -> _Laid:
     return _Laid(stored=stored, places=places, starts=starts, order=order, steps=steps, values=values)
 
 
-def _curve(session: Session, run: RunRow, what: Series, laid: _Laid, most: int | None) -> Curve:
+def _curve(session: Session, wanted: Wanted, what: Series, laid: _Laid, shown: NDArray[np.int64]) -> Curve:
     """Raises BlockGone when times were not read and cannot be read any more."""
-    count = len(laid.steps)
-    shown = np.arange(count) if most is None else chosen_points(laid.steps, laid.values, most)
     stored_at = shown if laid.order is None else laid.order[shown]
     part = np.searchsorted(laid.starts, stored_at, side="right") - 1
     return Curve(
         series=what,
-        count=count,
+        count=len(laid.steps),
         attempts=np.array([each.attempt for each in laid.stored], dtype=np.int64)[part],
         steps=laid.steps[shown],
-        times=_times(session, run, laid, stored_at, part),
+        times=_times(session, wanted, laid, stored_at, part),
         values=laid.values[shown],
     )
 
 
 def _times(
-    session: Session, run: RunRow, laid: _Laid, stored_at: NDArray[np.int64], part: NDArray[np.int64]
+    session: Session, wanted: Wanted, laid: _Laid, stored_at: NDArray[np.int64], part: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     times = [
-        _at(each.times, some)
+        at(each.times, some)
         for each, some in zip(laid.stored, laid.places, strict=True)
         if each.times is not None
     ]
@@ -200,15 +194,11 @@ def _times(
             places[own] = some[places[own]]
     return histories.times_at(
         session,
-        project_id=run.project_id,
-        run_id=run.id,
+        project_id=wanted.project_id,
+        run_id=wanted.run_id,
         block_ids=np.array([each.block_id for each in laid.stored], dtype=np.int64)[part],
         places=places,
     )
-
-
-def _at(column: NDArray[_T], places: NDArray[np.int64] | None) -> NDArray[_T]:
-    return column if places is None else column[places]
 
 
 def _joined(parts: Sequence[NDArray[_T]], kind: type[_T]) -> NDArray[_T]:

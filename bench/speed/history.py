@@ -174,6 +174,8 @@ def _reads(service: Running, database_url: str, points: int) -> list[Row]:
     with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
         total = connection.execute('SELECT sum(cardinality("values")) FROM metric_chunk').fetchone()
     packed = whole / (total[0] if total and total[0] else held)
+    # What came before takes longer on a slow machine than a connection may rest.
+    service.close()
     read = timed(
         lambda: service.ask("GET", f"/api/v1/runs/{run['run_id']}/history?metric=metric_1&max_points=2000"),
         20,
