@@ -132,6 +132,31 @@ def test_every_point_shown_has_its_own_time_value_and_attempt(admin: Caller) -> 
         assert all(point in following for point in thinned), asked
 
 
+def test_a_long_history_of_many_blocks_and_attempts_is_thinned_to_its_own_points(admin: Caller) -> None:
+    run_id, _ = opened(admin)
+    draw = random.Random(2)
+    logged: dict[int, list[Point]] = {1: [], 2: []}
+    for first in range(0, 400, 40):
+        logged[1] += log(admin, run_id, first, list(range(first, first + 40)), draw, attempt=1)
+    opened(admin, resume_step=250)
+    for first in range(0, 300, 60):
+        # Not regular, so that its steps are stored one by one.
+        steps = [250 + (step * 3) // 2 for step in range(first, first + 60)]
+        logged[2] += log(admin, run_id, first, steps, draw, attempt=2)
+    there = [*(point for point in logged[1] if point[1] < 250), *logged[2]]
+
+    for low, high in ((0, 10_000), (37, 301), (250, 600)):
+        own = [point for point in there if low <= point[1] <= high]
+        whole = [point for point in own if point[3] != "NaN"]
+        shown = laid_out(admin, run_id, max_points=60, from_step=low, to_step=high)
+
+        assert (shown[0], shown[-1]) == (own[0], own[-1])
+        assert set(shown) <= set(own)
+        assert len(shown) <= 60
+        assert {min(whole, key=lambda point: point[3]), max(whole, key=lambda point: point[3])} <= set(shown)
+    assert curve(admin, run_id, from_step="9000", max_points="60")["values"] == []
+
+
 # attempt, step, time, value
 Point = tuple[int, int, float, Any]
 

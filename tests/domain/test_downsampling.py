@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.downsampling import chosen_points
+from app.domain.downsampling import Extent, Thinning, chosen_points
 
 VALUES = st.floats(allow_nan=True, allow_infinity=True, width=16)
 POINTS = st.lists(st.tuples(st.integers(-(2**62), 2**62), VALUES), min_size=1, max_size=200)
@@ -42,6 +43,34 @@ def test_first_last_and_the_extremes_are_shown(points: list[tuple[int, float]], 
         assert (min(shown), max(shown)) == (min(finite), max(finite))
     odd = [value for value in values if not math.isfinite(value)]
     assert bool(odd) == any(not math.isfinite(values[i]) for i in which)
+
+
+@given(POINTS, st.integers(8, 60), st.lists(st.integers(0, 200), max_size=6))
+def test_a_series_that_comes_in_pieces_is_thinned_as_if_it_came_at_once(
+    points: list[tuple[int, float]], most: int, cuts: list[int]
+) -> None:
+    points = sorted(points, key=lambda point: point[0])
+    steps = np.array([step for step, _ in points], dtype=np.int64)
+    values = np.array([value for _, value in points])
+    whole = chosen_points(steps, values, most)
+
+    thinning = Thinning(Extent(count=len(points), first_step=points[0][0], last_step=points[-1][0]), most)
+    borders = [0, *sorted(min(cut, len(points)) for cut in cuts), len(points)]
+    for start, end in itertools.pairwise(borders):
+        thinning.take(steps[start:end], values[start:end])
+
+    chosen = thinning.chosen()
+    assert chosen.places.tolist() == whole.tolist()
+    assert chosen.steps.tolist() == steps[whole].tolist()
+    np.testing.assert_array_equal(chosen.values, values[whole])
+
+
+def test_a_piece_that_did_not_come_is_noticed() -> None:
+    thinning = Thinning(Extent(count=3, first_step=0, last_step=2), 8)
+    thinning.take(np.arange(2), np.zeros(2))
+
+    with pytest.raises(ValueError, match="2 points came of 3"):
+        thinning.chosen()
 
 
 def test_a_spike_of_one_point_in_a_million_is_seen() -> None:

@@ -201,20 +201,23 @@ def test_an_ended_runs_points_go_by_its_projects_rule_and_its_summaries_stay(
 
 
 class Interrupted(Session):
-    """A session in which something happens elsewhere, once, before its second statement by the driver alone."""
+    """A session in which something happens elsewhere, once, before a statement by the driver alone."""
 
     meanwhile: Callable[[], None]
+    before: int
     asked = 0
 
     def connection(self, *args: Any, **options: Any) -> Any:
         self.asked += 1
-        if self.asked == 2:
+        if self.asked == self.before:
             self.meanwhile()
         return super().connection(*args, **options)
 
 
+# Which blocks there are is asked first.
+@pytest.mark.parametrize("statement", [pytest.param(2, id="values"), pytest.param(3, id="times")])
 def test_a_chart_that_is_read_while_blocks_are_merged_is_the_same(
-    admin: Caller, sessions: SessionFactory, sql: psycopg.Connection[Any]
+    admin: Caller, sessions: SessionFactory, sql: psycopg.Connection[Any], statement: int
 ) -> None:
     run_id, _ = opened(admin)
     for i in range(0, 30, 3):
@@ -231,7 +234,7 @@ def test_a_chart_that_is_read_while_blocks_are_merged_is_the_same(
     with sessions() as session:
         before = read(session)
     with Interrupted(sessions.kw["bind"]) as session:
-        session.meanwhile = lambda: compact(sessions)
+        session.meanwhile, session.before = lambda: compact(sessions), statement
         during = read(session)
 
     assert len(blocks(sql)) == 1
