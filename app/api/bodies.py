@@ -98,27 +98,29 @@ async def _body(request: Request) -> bytes:
 async def _unpacked(request: Request, *, is_gzip: bool) -> bytes:
     # wbits 31 is zlib's way to say: a gzip header and trailer.
     unpack = zlib.decompressobj(wbits=31) if is_gzip else None
-    body = bytearray()
-    received = 0
+    # Joined once: a buffer that grows with every piece is copied again and again.
+    parts: list[bytes] = []
+    received = held = 0
     async for chunk in request.stream():
         # Packed data may also go on for ever without ever holding anything.
         received += len(chunk)
         if received > MAX_BODY_BYTES:
             raise _too_large()
         if unpack is None:
-            body += chunk
+            parts.append(chunk)
             continue
         try:
-            body += unpack.decompress(chunk, MAX_BODY_BYTES + 1 - len(body))
+            parts.append(unpack.decompress(chunk, MAX_BODY_BYTES + 1 - held))
         except zlib.error:
             raise UnsupportedBody("the body is not gzip", field="Content-Encoding") from None
-        if unpack.unconsumed_tail or len(body) > MAX_BODY_BYTES:
+        held += len(parts[-1])
+        if unpack.unconsumed_tail or held > MAX_BODY_BYTES:
             raise _too_large()
         if unpack.unused_data:
             raise UnsupportedBody("something follows the end of the gzip body", field="Content-Encoding")
     if unpack is not None and received and not unpack.eof:
         raise UnsupportedBody("the gzip body ends too early", field="Content-Encoding")
-    return bytes(body)
+    return b"".join(parts)
 
 
 def _too_large() -> TooLarge:

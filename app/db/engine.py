@@ -6,14 +6,18 @@ import contextlib
 import json
 import math
 import os
+import select
 import socket
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import URL, Dialect, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
 __all__ = [
@@ -73,7 +77,6 @@ def make_engine(
         # Connections beyond the pool would be opened and closed with every peak.
         max_overflow=0,
         pool_timeout=timeouts.connection,
-        pool_pre_ping=True,
         pool_recycle=1800,
         json_serializer=dump_strictly,
         json_deserializer=_load,
@@ -82,9 +85,44 @@ def make_engine(
         connect_args=_REACHING,
     )
     event.listen(engine, "connect", _settling(timeouts))
+    event.listen(engine, "checkin", _note_rest)
+    event.listen(engine, "checkout", _testing(engine.dialect))
     opened = _opened[engine] = weakref.WeakSet()
     event.listen(engine, "connect", lambda connection, _record: opened.add(connection))
     return engine
+
+
+# A connection that was used so lately, and that nothing has come from since, is as good as it was.
+_TESTED_AFTER_SECONDS = 1.0
+
+
+def _note_rest(_connection: Any, record: Any) -> None:
+    record.info["rests_since"] = time.monotonic()
+
+
+def _testing(dialect: Dialect) -> Callable[[Any, Any, Any], None]:
+    """Asks a connection that has rested whether it lives; SQLAlchemy's own test would ask before every use."""
+
+    def test(connection: Any, record: Any, _proxy: Any) -> None:
+        since = record.info.get("rests_since")
+        if since is None:
+            return
+        try:
+            if time.monotonic() - since < _TESTED_AFTER_SECONDS and not _has_come(connection):
+                return
+            dialect.do_ping(connection)
+        except psycopg.Error as error:
+            # Every other that rests is as old; each is opened anew before it is used.
+            raise InvalidatePoolError from error
+
+    return test
+
+
+def _has_come(connection: Any) -> bool:
+    """Whether there is something to read: Postgres says why it ends a connection, and closes its side."""
+    looked = select.poll()
+    looked.register(connection.fileno(), select.POLLIN)
+    return bool(looked.poll(0))
 
 
 def make_probe(url: str | URL, *, seconds: float) -> Engine:

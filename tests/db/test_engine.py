@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
@@ -70,6 +72,64 @@ def test_cut_connections_end_who_waits_and_leave_who_rests(database_url: str) ->
     engine.dispose()
 
     assert (cut, ended, thread.is_alive()) == (1, [Fault.BROKEN], False)
+
+
+def rested(database_url: str) -> tuple[Engine, int, list[Any]]:
+    """An engine with one connection that has just been used, its process, and what it is asked whether it lives."""
+    engine = make_engine(database_url, pool_size=1)
+    asked: list[Any] = []
+    ask = engine.dialect.do_ping
+
+    def counted(connection: Any) -> bool:
+        asked.append(connection)
+        return ask(connection)
+
+    engine.dialect.do_ping = counted  # type: ignore[method-assign]
+    with engine.connect() as connection:
+        return engine, connection.scalar(text("SELECT pg_backend_pid()")), asked
+
+
+def process_of(engine: Engine) -> int:
+    with engine.connect() as connection:
+        found: int = connection.scalar(text("SELECT pg_backend_pid()"))
+        return found
+
+
+def test_a_connection_that_was_used_just_now_is_not_asked_whether_it_lives(database_url: str) -> None:
+    engine, before, asked = rested(database_url)
+    monotonic_seconds = time.monotonic()
+
+    after = process_of(engine)
+    is_slow = time.monotonic() - monotonic_seconds > 0.5
+    engine.dispose()
+
+    assert after == before
+    # A machine that stands still for a second makes it one that has rested.
+    assert asked == [] or is_slow
+
+
+def test_a_connection_that_has_rested_is_asked_and_kept(database_url: str) -> None:
+    engine, before, asked = rested(database_url)
+    began = time.monotonic()
+    while time.monotonic() - began < 1.05:
+        time.sleep(0.05)
+
+    after = process_of(engine)
+    engine.dispose()
+
+    assert (after, len(asked)) == (before, 1)
+
+
+def test_a_connection_that_ended_just_now_is_replaced_before_it_is_used(database_url: str) -> None:
+    engine, before, asked = rested(database_url)
+    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", (before,))
+
+    after = process_of(engine)
+    engine.dispose()
+
+    assert after != before
+    assert len(asked) == 1
 
 
 def test_an_error_of_the_database_does_not_show_the_values(database_url: str) -> None:
