@@ -45,7 +45,15 @@ def test_first_last_and_the_extremes_are_shown(points: list[tuple[int, float]], 
     assert bool(odd) == any(not math.isfinite(values[i]) for i in which)
 
 
-@given(POINTS, st.integers(8, 60), st.lists(st.integers(0, 200), max_size=6))
+# Few steps and few values, so that stretches reach over pieces and their extremes come several times.
+ALIKE = st.lists(
+    st.tuples(st.integers(0, 12), st.sampled_from([0.0, 1.0, 2.0, math.nan, math.inf])),
+    min_size=20,
+    max_size=60,
+)
+
+
+@given(ALIKE, st.integers(8, 16), st.lists(st.integers(0, 60), min_size=1, max_size=8))
 def test_a_series_that_comes_in_pieces_is_thinned_as_if_it_came_at_once(
     points: list[tuple[int, float]], most: int, cuts: list[int]
 ) -> None:
