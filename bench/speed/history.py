@@ -132,7 +132,10 @@ def _send(service: Running, work: list[tuple[str, list[bytes]]]) -> None:
 
 
 def _raw_rate(database_url: str, shape: Shape) -> float:
-    """Points a second when the same rows are inserted by the driver alone, a commit a batch."""
+    """Points a second when chunks of the same size are inserted by the driver alone.
+
+    On one connection, with a synchronous commit for each batch, as a service that acknowledges each must do.
+    """
     place, values = UUID(int=9), Doubles(np.random.default_rng(1).normal(size=shape.steps))
     count = max(5, shape.batches // 2)
     with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
