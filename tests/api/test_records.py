@@ -277,3 +277,15 @@ def test_however_a_stream_is_cut_and_repeated_it_ends_the_same(
         "SELECT next_idx, stored + rejected FROM stream WHERE run_id = %s", (run_id,)
     ).fetchone()
     assert row == (len(records), len(records))
+
+
+# Up to 256 chunks are written in another way than more of them.
+@pytest.mark.parametrize("series", [1, 256, 257])
+def test_every_series_of_a_wide_batch_has_its_own_values(
+    admin: Caller, sql: psycopg.Connection[Any], series: int
+) -> None:
+    run_id, _ = opened(admin)
+
+    send(admin, run_id, points(**{f"m{i}": [float(i), -float(i)] for i in range(series)}))
+
+    assert stored(sql, run_id) == {f"m{i}": [(0, float(i)), (1, -float(i))] for i in range(series)}
