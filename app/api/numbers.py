@@ -31,5 +31,6 @@ Number = Annotated[float, BeforeValidator(_number), WithJsonSchema(_NUMBER_SCHEM
 INT64_MAX = 2**63 - 1
 Whole = Annotated[int, BeforeValidator(_whole), Field(ge=-(2**63), le=INT64_MAX)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=INT64_MAX)]
-Name = Annotated[str, Field(min_length=1, max_length=256)]
+MAX_NAME = 256
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Reason = Annotated[str, Field(min_length=1, max_length=2000)]
