@@ -62,6 +62,7 @@ def post_evaluation(
     A suite that does not exist is created when `metrics` says which direction is better (well-known names need
     nothing).
     """
+    answers: list[Response] = []
     recorded = evaluations.record_evaluation(
         session,
         actor,
@@ -70,9 +71,10 @@ def post_evaluation(
         posted=posted_from(body),
         now=now,
         new_id=new_id,
+        meanwhile=lambda filed: answers.append(_stored(request, filed)),
     )
-    if recorded.filed is not None:
-        return _stored(session, request, recorded.filed)
+    if recorded.created:
+        return answers[0]
     row = db.by_id(session, project_id=recorded.project_id, evaluation_id=recorded.evaluation_id)
     if row is None:
         raise LookupError(f"evaluation {evaluation_id} was recorded and is not there")
@@ -97,6 +99,7 @@ class _PlainPost(StrictRoute):
         now = datetime.now(UTC)
 
         def record(session: Session, actor: Actor) -> Response | None:
+            answers: list[Response] = []
             recorded = evaluations.record_evaluation(
                 session,
                 actor,
@@ -105,8 +108,9 @@ class _PlainPost(StrictRoute):
                 posted=posted,
                 now=now,
                 new_id=uuid4,
+                meanwhile=lambda filed: answers.append(_stored(request, filed)),
             )
-            return None if recorded.filed is None else _stored(session, request, recorded.filed)
+            return answers[0] if recorded.created else None
 
         return await in_one_transaction(request, await bearer(request), now, record)
 
@@ -115,8 +119,8 @@ def _plain_id(text: str | None) -> UUID | None:
     return UUID(text) if text is not None and _PLAIN_ID.fullmatch(text) else None
 
 
-def _stored(session: Session, request: Request, filed: Filed) -> Response:
-    document = filed_document(session, filed)
+def _stored(request: Request, filed: Filed) -> Response:
+    document = filed_document(filed)
     # The gate is for the log and the counters, which wait for the commit.
     request.state.gate = str(document["gate"])
     return Response(msgspec.json.encode(document), status_code=201, media_type="application/json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from app.api.answers import Document, EvaluationSummaryAnswer, VerdictAnswer
@@ -10,7 +10,7 @@ from app.db import Session, assessments, evaluations, projects, stale, suites
 from app.db import runs as runs_db
 from app.db.evaluations import EvaluationRow
 from app.db.runs import RunRow
-from app.domain.evaluations import Validity
+from app.domain.evaluations import Evaluation, Validity
 from app.domain.gate import effective_gate
 from app.domain.outcomes import Gate, Verdict
 from app.domain.record import aggregate_to_document, check_to_document
@@ -36,11 +36,15 @@ def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
     suite = suites.at(session, project_id=project_id, suite_id=row.suite_id, version=row.suite_version)
     if run is None or suite is None:
         raise LookupError(f"evaluation {row.id} lost its run or suite")
+    project = projects.by_id(session, project_id)
+    if project is None:
+        raise LookupError(f"evaluation {row.id} lost its project")
     document = _document(
-        session,
         row,
         run,
         verdict,
+        lambda: evaluations.load(session, project_id=project_id, ids=[row.id])[row.id],
+        project_key=project.key,
         suite_key=suite.key,
         baseline=_baseline(session, row, assessed),
         policy_version=assessed.policy_version,
@@ -49,8 +53,8 @@ def verdict_answer(session: Session, row: EvaluationRow) -> VerdictAnswer:
     return VerdictAnswer(**document)
 
 
-def filed_document(session: Session, filed: Filed) -> Document:
-    """The verdict that this very transaction has given, without reading what it has just written.
+def filed_document(filed: Filed) -> Document:
+    """The verdict that this very transaction has given, without reading anything.
 
     With the fields of a VerdictAnswer, and nothing left to check or convert: there may be hundreds of checks.
     """
@@ -59,10 +63,11 @@ def filed_document(session: Session, filed: Filed) -> Document:
         evaluation_id, run_key = filed.champion
         baseline = {"evaluation": evaluation_id, "run": run_key, "version": filed.row.judged_version}
     return _document(
-        session,
         filed.row,
         filed.run,
         filed.verdict,
+        lambda: filed.candidate,
+        project_key=filed.project_key,
         suite_key=filed.suite_key,
         baseline=baseline,
         policy_version=filed.policy_version,
@@ -71,19 +76,17 @@ def filed_document(session: Session, filed: Filed) -> Document:
 
 
 def _document(
-    session: Session,
     row: EvaluationRow,
     run: RunRow,
     verdict: Verdict,
+    evaluation: Callable[[], Evaluation],
     *,
+    project_key: str,
     suite_key: str,
     baseline: Document | None,
     policy_version: int,
     is_stale: bool,
 ) -> Document:
-    project = projects.by_id(session, row.project_id)
-    if project is None:
-        raise LookupError(f"evaluation {row.id} lost its project")
     validity, reason = evaluations.effective_validity(
         (run.validity, run.validity_reason), (row.validity, row.validity_reason)
     )
@@ -92,7 +95,7 @@ def _document(
         "evaluation": row.id,
         "run_id": row.run_id,
         "run": run.key,
-        "project": project.key,
+        "project": project_key,
         "suite": suite_key,
         "suite_version": row.suite_version,
         "stage": row.stage,
@@ -102,7 +105,7 @@ def _document(
         "validity": validity,
         "validity_reason": reason,
         "gate": verdict.gate if is_valid else Gate.CLOSED,
-        "sentence": verdict.sentence if is_valid else _sentence_for_invalid(session, row, reason),
+        "sentence": verdict.sentence if is_valid else sentence_for_invalid(evaluation(), reason),
         "baseline": baseline,
         "policy_version": policy_version,
         "assessment": row.assessment,
@@ -113,11 +116,6 @@ def _document(
         "aggregates": [aggregate_to_document(column) for column in verdict.aggregates],
         "created_at": row.created_at,
     }
-
-
-def _sentence_for_invalid(session: Session, row: EvaluationRow, reason: str | None) -> str:
-    evaluation = evaluations.load(session, project_id=row.project_id, ids=[row.id])[row.id]
-    return sentence_for_invalid(evaluation, reason)
 
 
 def _baseline(session: Session, row: EvaluationRow, assessed: assessments.AssessmentRow) -> Document | None:

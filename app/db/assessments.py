@@ -124,7 +124,7 @@ def insert_assessment(
     inputs: Inputs,
     now: datetime,
 ) -> None:
-    """Append the verdict and its checks; the run is locked, so the number is the last one plus one."""
+    """Append the verdict without its checks; the run is locked, so the number is the last one plus one."""
     _INSERT.run(
         session,
         project_id=project_id,
@@ -142,7 +142,29 @@ def insert_assessment(
         input=_written(inputs),
         created_at=now,
     )
-    _insert_checks(session, project_id, evaluation_id, number, verdict.checks)
+
+
+def check_rows(*, project_id: UUID, evaluation_id: UUID, number: int, checks: Sequence[Check]) -> bulk.Rows:
+    """The checks of an assessment, to be inserted after it."""
+    return bulk.rows_of(
+        check_result,
+        same={"project_id": project_id, "evaluation_id": evaluation_id, "assessment": number},
+        columns={
+            "ordinal": range(len(checks)),
+            "rule": [check.rule.value for check in checks],
+            "metric": [check.metric for check in checks],
+            "group_name": [check.group for check in checks],
+            "outcome": [check.outcome.value for check in checks],
+            "required": [check.required for check in checks],
+            "reason": [check.reason for check in checks],
+            "notes": [check.notes for check in checks],
+            "baseline": [check.baseline for check in checks],
+            "candidate": [check.candidate for check in checks],
+            "worsening": [check.worsening for check in checks],
+            "limit": [check.limit for check in checks],
+            "detail": [check_to_document(check)["detail"] if check.detail else {} for check in checks],
+        },
+    )
 
 
 def _written(inputs: Inputs) -> dict[str, Any]:
@@ -246,31 +268,6 @@ def _rows(
         .limit(limit)
     )
     return [AssessmentRow(**row) for row in session.execute(query).mappings()]
-
-
-def _insert_checks(
-    session: Session, project_id: UUID, evaluation_id: UUID, number: int, checks: Sequence[Check]
-) -> None:
-    bulk.insert_columns(
-        session,
-        check_result,
-        same={"project_id": project_id, "evaluation_id": evaluation_id, "assessment": number},
-        columns={
-            "ordinal": range(len(checks)),
-            "rule": [check.rule.value for check in checks],
-            "metric": [check.metric for check in checks],
-            "group_name": [check.group for check in checks],
-            "outcome": [check.outcome.value for check in checks],
-            "required": [check.required for check in checks],
-            "reason": [check.reason for check in checks],
-            "notes": [check.notes for check in checks],
-            "baseline": [check.baseline for check in checks],
-            "candidate": [check.candidate for check in checks],
-            "worsening": [check.worsening for check in checks],
-            "limit": [check.limit for check in checks],
-            "detail": [check_to_document(check)["detail"] if check.detail else {} for check in checks],
-        },
-    )
 
 
 def _checks(session: Session, project_id: UUID, evaluation_id: UUID, number: int) -> tuple[Check, ...]:

@@ -7,9 +7,18 @@ one JSON parameter of an INSERT, and 0.8 and 1.0 ms as an array for each column.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from psycopg.abc import Buffer, PQGen
+from psycopg.copy import LibpqWriter
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Wait
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -36,29 +45,79 @@ _NOTHING = struct.pack(">i", 3) + b"\x01{}"
 _PREPARER = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 
 
-def insert_columns(
-    session: Session, table: Table, *, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]
-) -> None:
-    """Insert as many rows as the columns are long.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows of a table as COPY takes them; none where `content` is empty."""
+
+    into: str
+    content: bytes
+
+
+def rows_of(table: Table, *, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> Rows:
+    """As many rows as the columns are long.
 
     Args:
         same: Columns that hold the same value in every row.
         columns: The others, each as long as the others. Plain types only; no arrays or times. A column of JSON that
             is all tuples, each of texts, is written fastest.
     """
+    named = ", ".join(map(_PREPARER.quote, [*same, *columns]))
+    into = f"{table.name} ({named})"
     if not any(len(values) for values in columns.values()):
-        return
+        return Rows(into=into, content=b"")
     start = struct.pack(">h", len(same) + len(columns)) + b"".join(
         _fields(table.c[name].type, [value])[0] for name, value in same.items()
     )
     fields = [_fields(table.c[name].type, values) for name, values in columns.items()]
     rows = [start + b"".join(row) for row in zip(*fields, strict=True)]
-    named = ", ".join(map(_PREPARER.quote, [*same, *columns]))
+    return Rows(into=into, content=b"".join((_HEAD, *rows, _END)))
+
+
+def insert(session: Session, rows: Rows) -> None:
+    with inserting(session, rows):
+        pass
+
+
+@contextmanager
+def inserting(session: Session, rows: Rows) -> Iterator[None]:
+    """Let Postgres insert the rows while the block runs; they are there, or what failed is raised, at its end.
+
+    The connection is taken for so long: a block that asks it anything waits for ever.
+    """
+    if not rows.content:
+        yield
+        return
     with (
         driver_cursor(session) as cursor,
-        cursor.copy(f"COPY {table.name} ({named}) FROM STDIN (FORMAT BINARY)") as copy,
+        cursor.copy(f"COPY {rows.into} FROM STDIN (FORMAT BINARY)", writer=_Whole(cursor)) as copy,
     ):
-        copy.write(b"".join((_HEAD, *rows, _END)))
+        copy.write(rows.content)
+        yield
+
+
+class _Whole(LibpqWriter):
+    """Sends everything with the first write, its end included, and waits at the end for what became of it.
+
+    The driver's own writer sends the end when it begins to wait, and until then Postgres keeps the rows in a buffer.
+    """
+
+    def write(self, data: Buffer) -> None:
+        super().write(data)
+        self.connection.wait(_end(self.connection.pgconn))
+
+    def finish(self, exc: BaseException | None = None) -> None:  # noqa: ARG002  too late to take anything back
+        (result,) = self.connection.wait(fetch_many(self.connection.pgconn))
+        if result.status != ExecStatus.COMMAND_OK:
+            raise error_from_result(result)
+
+
+def _end(connection: PGconn) -> PQGen[None]:
+    while connection.put_copy_end() == 0:
+        while not (yield Wait.W):
+            continue
+    while connection.flush() != 0:
+        while not (yield Wait.W):
+            continue
 
 
 def _fields(kind: TypeEngine[Any], values: Sequence[Any]) -> list[bytes]:

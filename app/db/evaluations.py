@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from app.db import bulk
+from app.db.bulk import Rows
 from app.db.fixed import Fixed
 from app.db.remembered import Remembered
 from app.db.statements import loss_from_document, stated_from_document
@@ -94,12 +95,14 @@ def newest_first() -> list[Any]:
     return [columns.attempt.desc(), func.coalesce(columns.step, -1).desc(), columns.id.desc()]
 
 
-def insert_evaluation(session: Session, row: EvaluationRow, values: Sequence[Value]) -> bool:
+def insert_evaluation(session: Session, row: EvaluationRow) -> bool:
     """Whether it was stored; False when the project has one of that id, after waiting for whoever posts it."""
-    if _INSERT.first(session, **{name: getattr(row, name) for name in _COLUMNS}) is None:
-        return False
-    bulk.insert_columns(
-        session,
+    return _INSERT.first(session, **{name: getattr(row, name) for name in _COLUMNS}) is not None
+
+
+def value_rows(row: EvaluationRow, values: Sequence[Value]) -> Rows:
+    """The values of an evaluation, to be inserted after it."""
+    return bulk.rows_of(
         evaluation_value,
         same={"project_id": row.project_id, "evaluation_id": row.id},
         columns={
@@ -111,7 +114,6 @@ def insert_evaluation(session: Session, row: EvaluationRow, values: Sequence[Val
             "stderr": [value.stderr for value in values],
         },
     )
-    return True
 
 
 def by_id(session: Session, *, project_id: UUID, evaluation_id: UUID) -> EvaluationRow | None:

@@ -91,8 +91,7 @@ class BoardItem:
     after: tuple[int, int, float, UUID]
 
 
-def insert_rows(
-    session: Session,
+def board_rows(
     *,
     project_id: UUID,
     suite_id: UUID,
@@ -104,9 +103,9 @@ def insert_rows(
     is_latest: bool,
     eligible: bool,
     cells: Sequence[BoardCell],
-) -> None:
-    bulk.insert_columns(
-        session,
+) -> bulk.Rows:
+    """The cells of an evaluation, to be inserted after it."""
+    return bulk.rows_of(
         leaderboard_row,
         same={
             "project_id": project_id,

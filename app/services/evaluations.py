@@ -70,11 +70,15 @@ def record_evaluation(
     posted: PostedEvaluation,
     now: datetime,
     new_id: Callable[[], UUID],
+    meanwhile: Callable[[Filed], object] = lambda _: None,
 ) -> Recorded:
     """Store an evaluation with its verdict, leaderboard rows, alerts and messages; a retry changes nothing.
 
     Locks: the run, its recipe's seed set, the pointer of suite and stage (shared), the suite where it freezes weights,
     the alerts' subject.
+
+    Args:
+        meanwhile: As `Filing.store` has it; for making an answer, which is good when this has returned.
 
     Raises:
         Conflict: The id is taken by other content, or the run is archived.
@@ -100,7 +104,7 @@ def record_evaluation(
         session, project_id=run.project_id, suite_id=suite_row.id, stage=posted.stage
     )
     filing = Filing(session, actor, run, suite_row, post, candidate, place, pointer, now)
-    filed = filing.store()
+    filed = filing.store(meanwhile)
     if filed is None:
         taken = db.by_id(session, project_id=run.project_id, evaluation_id=evaluation_id)
         if taken is None:

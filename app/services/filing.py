@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from app.db import Session, assessments, audit, evaluations, leaderboards, outbox, seeds, weights
+from app.db import (
+    Session,
+    assessments,
+    audit,
+    bulk,
+    evaluations,
+    leaderboards,
+    outbox,
+    projects,
+    seeds,
+    weights,
+)
 from app.db.alerts import Subject
 from app.db.assessments import Cause
 from app.db.baselines import BaselineRow
+from app.db.bulk import Rows
 from app.db.evaluations import EvaluationRow
 from app.db.runs import RunRow
 from app.db.suites import SuiteRow
@@ -55,6 +68,8 @@ class Filed:
     suite_key: str
     policy_version: int
     champion: tuple[UUID, str] | None
+    project_key: str
+    candidate: Evaluation
 
 
 def take_place(session: Session, run: RunRow, suite_id: UUID, stage: str, candidate: Evaluation) -> Place:
@@ -90,8 +105,12 @@ class Filing:
     def is_claim(self) -> bool:
         return self.candidate.purpose is Purpose.CANDIDATE
 
-    def store(self) -> Filed | None:
-        """It and its verdict, stored; None, with nothing written, when the id was taken this moment."""
+    def store(self, meanwhile: Callable[[Filed], object]) -> Filed | None:
+        """It and its verdict, stored; None, with nothing written, when the id was taken this moment.
+
+        Args:
+            meanwhile: Called when everything is decided, while Postgres is still storing; must leave the session alone.
+        """
         suite = self.suite_row.to_domain()
         court = convene(self.session, self.pointer, runs=[self.run], frozen=self._freeze(suite))
         inputs = court.input_for(self.candidate, suite, self.run)
@@ -101,8 +120,17 @@ class Filing:
         if self.place.is_latest and self.place.previous is not None:
             # Before the new one is there: at no moment does a run have two.
             evaluations.unmark_latest(self.session, self.place.previous)
-        if not evaluations.insert_evaluation(self.session, row, self.post.values):
+        if not evaluations.insert_evaluation(self.session, row):
             return None
+        # What Postgres stores takes as long as the rest of this, so each is made while that before it is stored.
+        with bulk.inserting(self.session, evaluations.value_rows(row, self.post.values)):
+            ranked = self._ranked(row, court.weighing(suite))
+        if follows:
+            leaderboards.follow_run(self.session, project_id=row.project_id, run_id=row.run_id)
+        with bulk.inserting(self.session, ranked):
+            checked = assessments.check_rows(
+                project_id=row.project_id, evaluation_id=row.id, number=row.assessment, checks=verdict.checks
+            )
         assessments.insert_assessment(
             self.session,
             project_id=row.project_id,
@@ -113,10 +141,19 @@ class Filing:
             inputs=court.record_of(self.candidate, inputs),
             now=self.now,
         )
+        filed = self._filed(row, court, verdict)
+        with bulk.inserting(self.session, checked):
+            meanwhile(filed)
         if self.is_claim:
-            self._claim(row, court.weighing(suite), verdict, follows=follows)
+            self._announce(row, verdict)
         self._settle_alone(court)
         self._audit(row)
+        return filed
+
+    def _filed(self, row: EvaluationRow, court: Court, verdict: Verdict) -> Filed:
+        project = projects.by_id(self.session, row.project_id)
+        if project is None:
+            raise LookupError(f"run {self.run.key} lost its project")
         champion = court.reign.current
         return Filed(
             verdict=verdict,
@@ -125,6 +162,8 @@ class Filing:
             suite_key=self.suite_row.key,
             policy_version=court.policy.version,
             champion=None if champion is None else (champion.evaluation_id, champion.run),
+            project_key=project.key,
+            candidate=self.candidate,
         )
 
     def _freeze(self, suite: Suite) -> FrozenWeights:
@@ -184,12 +223,9 @@ class Filing:
             created_by=self.actor.name,
         )
 
-    def _claim(self, row: EvaluationRow, suite: Suite, verdict: Verdict, *, follows: bool) -> None:
-        """Rank a candidate, let alerts follow it, and owe the news to every sink."""
-        if follows:
-            leaderboards.follow_run(self.session, project_id=row.project_id, run_id=row.run_id)
-        leaderboards.insert_rows(
-            self.session,
+    def _ranked(self, row: EvaluationRow, suite: Suite) -> Rows:
+        """What a candidate brings to the leaderboard; nothing for what is no claim."""
+        return leaderboards.board_rows(
             project_id=row.project_id,
             suite_id=row.suite_id,
             suite_version=row.suite_version,
@@ -199,8 +235,11 @@ class Filing:
             recipe=self.run.recipe,
             is_latest=row.is_latest,
             eligible=self.candidate.is_valid,
-            cells=board_cells(suite, self.candidate),
+            cells=board_cells(suite, self.candidate) if self.is_claim else (),
         )
+
+    def _announce(self, row: EvaluationRow, verdict: Verdict) -> None:
+        """Let alerts follow a candidate, and owe the news to every sink."""
         watched = Watched(
             subject=Subject(
                 project_id=row.project_id,

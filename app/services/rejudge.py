@@ -7,7 +7,18 @@ from datetime import datetime
 from enum import Enum, auto
 from uuid import UUID
 
-from app.db import Session, assessments, baselines, evaluations, leaderboards, outbox, runs, seeds, stale
+from app.db import (
+    Session,
+    assessments,
+    baselines,
+    bulk,
+    evaluations,
+    leaderboards,
+    outbox,
+    runs,
+    seeds,
+    stale,
+)
 from app.db.alerts import Subject
 from app.db.assessments import Cause
 from app.db.evaluations import EvaluationRow
@@ -137,6 +148,15 @@ def _store(
         inputs=court.record_of(case.candidate, inputs),
         now=now,
     )
+    bulk.insert(
+        session,
+        assessments.check_rows(
+            project_id=row.project_id,
+            evaluation_id=row.id,
+            number=row.assessment + 1,
+            checks=verdict.checks,
+        ),
+    )
     evaluations.set_judged(
         session,
         row,
@@ -164,8 +184,7 @@ def _store(
 def _rank_again(session: Session, court: Court, case: _Case) -> None:
     row, run = case.row, case.run
     leaderboards.delete_rows(session, project_id=row.project_id, evaluation_id=row.id)
-    leaderboards.insert_rows(
-        session,
+    rows = leaderboards.board_rows(
         project_id=row.project_id,
         suite_id=row.suite_id,
         suite_version=row.suite_version,
@@ -177,6 +196,7 @@ def _rank_again(session: Session, court: Court, case: _Case) -> None:
         eligible=Validity.INVALID.value not in (run.validity, row.validity) and run.archived_at is None,
         cells=board_cells(court.weighing(case.suite), case.candidate),
     )
+    bulk.insert(session, rows)
 
 
 def _watched(case: _Case) -> Watched:
