@@ -100,6 +100,13 @@ def insert_evaluation(session: Session, row: EvaluationRow) -> bool:
     return _INSERT.first(session, **{name: getattr(row, name) for name in _COLUMNS}) is not None
 
 
+def note_verdict(session: Session, row: EvaluationRow) -> None:
+    """Note the row's gate and causes, which are known only after it was inserted."""
+    _NOTE_VERDICT.run(
+        session, of_project=row.project_id, evaluation_id=row.id, given=row.gate, found=row.causes
+    )
+
+
 def value_rows(row: EvaluationRow, values: Sequence[Value]) -> Rows:
     """The values of an evaluation, to be inserted after it."""
     return bulk.rows_of(
@@ -311,6 +318,11 @@ _PROJECT = evaluation.c.project_id == bindparam("project_id")
 _AMONG = evaluation.c.id == any_(bindparam("ids", type_=ARRAY(evaluation.c.id.type)))
 _BY_ID = Fixed(select(evaluation).where(_PROJECT, evaluation.c.id == bindparam("evaluation_id")))
 _BY_IDS = Fixed(select(evaluation).where(_PROJECT, _AMONG).order_by(evaluation.c.id))
+_NOTE_VERDICT = Fixed(
+    update(evaluation)
+    .where(evaluation.c.project_id == bindparam("of_project"), evaluation.c.id == bindparam("evaluation_id"))
+    .values(gate=bindparam("given"), causes=bindparam("found"))
+)
 _LATEST_OF_RUN = Fixed(
     select(evaluation).where(
         _PROJECT,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -41,8 +41,7 @@ class Rows(StrEnum):
     EVALUATIONS = "evaluations"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoardCell:
+class BoardCell(NamedTuple):
     """One number to rank.
 
     Args:

@@ -15,12 +15,16 @@ from sqlalchemy.orm import Session
 from app.db.fixed import Fixed
 from app.db.remembered import Remembered
 from app.db.tables import suite, suite_version
-from app.domain.suites import Suite, suite_from_document
+from app.domain.suites import CellDigests, Suite, suite_from_document
 
-# In groups and metrics; one takes about a kilobyte.
-_parsed: Remembered[tuple[Any, ...], Suite] = Remembered(
-    most=10_000, size=lambda suite: 1 + len(suite.groups) + len(suite.metrics)
-)
+
+def _size(read: tuple[Suite, CellDigests]) -> int:
+    suite, digests = read
+    return 10 * (1 + len(suite.groups) + len(suite.metrics)) + digests.most
+
+
+# In cells, of which one takes about a hundred bytes; a group or a metric takes ten times as much.
+_parsed: Remembered[tuple[Any, ...], tuple[Suite, CellDigests]] = Remembered(most=100_000, size=_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +50,23 @@ class SuiteRow:
 
     def to_domain(self) -> Suite:
         """What the rules read, with the weights as they are frozen now."""
+        suite, _ = self._read()
+        return replace(suite, frozen_weights=dict(self.frozen_weights or {}))
+
+    def digests(self) -> CellDigests:
+        """Those of the version's cells, into which no frozen weights go."""
+        _, digests = self._read()
+        return digests
+
+    def _read(self) -> tuple[Suite, CellDigests]:
         # A version that was taken back and written again was made at another time.
         content = (self.project_id, self.id, self.key, self.version, self.created_at, self.created_by)
-        suite = _parsed.get(content)
-        if suite is None:
+        read = _parsed.get(content)
+        if read is None:
             suite = suite_from_document(self.key, self.version, self.document)
-            _parsed.put(content, suite)
-        return replace(suite, frozen_weights=dict(self.frozen_weights or {}))
+            read = suite, CellDigests(suite)
+            _parsed.put(content, read)
+        return read
 
 
 def insert_suite(session: Session, *, project_id: UUID, suite_id: UUID, key: str, now: datetime) -> bool:

@@ -12,12 +12,14 @@ import math
 
 from app.domain.metrics import Metric, Pooling
 from app.domain.suite import (
+    RESERVED_GROUPS,
     TIER_PREFIX,
     Group,
     Suite,
     has_explicit_weights,
     is_reserved,
     normalised,
+    tiers_of,
     weights,
 )
 
@@ -40,7 +42,10 @@ def cell_digest(suite: Suite, metric_name: str, group: str) -> bytes | None:
 
 
 class CellDigests:
-    """The digests of one suite's cells; for many of them this looks the suite through only once."""
+    """The digests of one suite's cells; looks the suite through once, and works each listed cell out once.
+
+    Several threads may ask: what two of them work out at the same time is the same.
+    """
 
     def __init__(self, suite: Suite) -> None:
         self._suite = suite
@@ -49,9 +54,27 @@ class CellDigests:
         self._metrics = {metric.name: metric for metric in reversed(suite.metrics)}
         self._prefixes: dict[str, str] = {}
         self._of_groups: dict[str, str] = {}
+        tiers = [f"{TIER_PREFIX}{tier}" for tier in tiers_of(suite)]
+        self._listed = {*self._groups, *RESERVED_GROUPS, *tiers}
+        self._known: dict[tuple[str, str], bytes] = {}
+
+    @property
+    def most(self) -> int:
+        """How many digests are kept at most."""
+        return len(self._metrics) * len(self._listed)
 
     def of(self, metric_name: str, group: str) -> bytes | None:
         """As `cell_digest`."""
+        known = self._known.get((metric_name, group))
+        if known is not None:
+            return known
+        found = self._worked_out(metric_name, group)
+        # Groups that no suite lists may be any number.
+        if found is not None and group in self._listed:
+            self._known[metric_name, group] = found
+        return found
+
+    def _worked_out(self, metric_name: str, group: str) -> bytes | None:
         metric = self._metrics.get(metric_name)
         if metric is None:
             return None
@@ -67,7 +90,7 @@ class CellDigests:
         known = self._of_groups.get(group)
         if known is None:
             known = json.dumps([group, self._meaning_of_group(metric, group)])
-            if not is_reserved(group):
+            if group in self._groups and not is_reserved(group):
                 # A group means the same for every metric; an aggregate depends on how the metric pools.
                 self._of_groups[group] = known
         return known

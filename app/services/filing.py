@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -30,7 +30,7 @@ from app.db.weights import FrozenWeights
 from app.domain.access import Action, Actor
 from app.domain.assess import assess
 from app.domain.evaluations import Evaluation, Purpose, Validity
-from app.domain.outcomes import Verdict
+from app.domain.outcomes import Gate, Verdict
 from app.domain.suites import Suite, has_explicit_weights, shares_of
 from app.services.alerts import Watched, causes_of, lock_subjects, settle
 from app.services.announcements import evaluation_judged, leaderboard_changed
@@ -112,25 +112,33 @@ class Filing:
             meanwhile: Called when everything is decided, while Postgres is still storing; must leave the session alone.
         """
         suite = self.suite_row.to_domain()
-        court = convene(self.session, self.pointer, runs=[self.run], frozen=self._freeze(suite))
-        inputs = court.input_for(self.candidate, suite, self.run)
-        verdict = assess(inputs)
-        row = self._row(court, verdict)
+        court = convene(
+            self.session,
+            self.pointer,
+            runs=[self.run],
+            frozen=self._freeze(suite),
+            known={suite.version: suite},
+        )
+        unjudged = self._row(court)
         follows = self.place.is_latest and self.place.previous is not None
         if self.place.is_latest and self.place.previous is not None:
             # Before the new one is there: at no moment does a run have two.
             evaluations.unmark_latest(self.session, self.place.previous)
-        if not evaluations.insert_evaluation(self.session, row):
+        if not evaluations.insert_evaluation(self.session, unjudged):
             return None
-        # What Postgres stores takes as long as the rest of this, so each is made while that before it is stored.
-        with bulk.inserting(self.session, evaluations.value_rows(row, self.post.values)):
-            ranked = self._ranked(row, court.weighing(suite))
         if follows:
-            leaderboards.follow_run(self.session, project_id=row.project_id, run_id=row.run_id)
-        with bulk.inserting(self.session, ranked):
+            leaderboards.follow_run(self.session, project_id=unjudged.project_id, run_id=unjudged.run_id)
+        # Postgres takes as long to store as all of this does to think, so each is done while the other is at work.
+        with bulk.inserting(self.session, self._ranked(unjudged, court.weighing(suite))):
+            inputs = court.input_for(self.candidate, suite, self.run)
+            verdict = assess(inputs)
+            row = self._judged(unjudged, verdict)
+            values = evaluations.value_rows(row, self.post.values)
+        with bulk.inserting(self.session, values):
             checked = assessments.check_rows(
                 project_id=row.project_id, evaluation_id=row.id, number=row.assessment, checks=verdict.checks
             )
+        evaluations.note_verdict(self.session, row)
         assessments.insert_assessment(
             self.session,
             project_id=row.project_id,
@@ -194,7 +202,8 @@ class Filing:
                 version=self.place.seeds_version,
             )
 
-    def _row(self, court: Court, verdict: Verdict) -> EvaluationRow:
+    def _row(self, court: Court) -> EvaluationRow:
+        """With the gate that it has while nobody has judged it."""
         return EvaluationRow(
             project_id=self.run.project_id,
             id=UUID(self.candidate.id),
@@ -212,16 +221,20 @@ class Filing:
             validity=Validity.VALID.value,
             validity_reason=None,
             assessment=1,
-            gate=verdict.gate.value,
+            gate=Gate.CLOSED.value,
             judged_version=self.pointer.version,
             weights_version=court.weights.version,
             seeds_version=self.place.seeds_version,
             rivals_version=self._rivals_version(court),
-            causes=causes_of(verdict) if self.is_claim else [],
+            causes=[],
             is_latest=self.place.is_latest,
             created_at=self.now,
             created_by=self.actor.name,
         )
+
+    def _judged(self, row: EvaluationRow, verdict: Verdict) -> EvaluationRow:
+        causes = causes_of(verdict) if self.is_claim else []
+        return replace(row, gate=verdict.gate.value, causes=causes)
 
     def _ranked(self, row: EvaluationRow, suite: Suite) -> Rows:
         """What a candidate brings to the leaderboard; nothing for what is no claim."""
@@ -235,7 +248,7 @@ class Filing:
             recipe=self.run.recipe,
             is_latest=row.is_latest,
             eligible=self.candidate.is_valid,
-            cells=board_cells(suite, self.candidate) if self.is_claim else (),
+            cells=board_cells(suite, self.candidate, self.suite_row.digests()) if self.is_claim else (),
         )
 
     def _announce(self, row: EvaluationRow, verdict: Verdict) -> None:

@@ -125,6 +125,7 @@ def convene(
     runs: Iterable[RunRow],
     policy: Policy | None = None,
     frozen: FrozenWeights | None = None,
+    known: Mapping[int, Suite] | None = None,
 ) -> Court:
     """Load champions, siblings, weights and the newest policy, after the pointer's lock: they are of one moment.
 
@@ -132,16 +133,18 @@ def convene(
         runs: Those whose evaluations are to be judged.
         policy: Another one than the newest, to preview it.
         frozen: The weights, where they have just been read.
+        known: Versions of the suite that are at hand.
     """
     project_id, suite_id = pointer.project_id, pointer.suite_id
     reign = reign_of(session, pointer)
     seats = [*reign.former, *filter(None, [reign.current])]
     loaded = evaluations.load(session, project_id=project_id, ids=[seat.evaluation_id for seat in seats])
-    known = suites_at(
+    known = dict(known or {})
+    known |= suites_at(
         session,
         project_id=project_id,
         suite_id=suite_id,
-        versions=[seat.suite_version for seat in seats],
+        versions={seat.suite_version for seat in seats} - known.keys(),
     )
     recipes = reign.recipes.union(run.recipe for run in runs)
     return Court(
@@ -243,29 +246,22 @@ def believed(evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, validity=Validity.VALID, run_validity=Validity.VALID)
 
 
-def board_cells(suite: Suite, candidate: Evaluation) -> list[BoardCell]:
-    """Every cell that a leaderboard can rank, sorted by metric and group so that writers never deadlock."""
-    digests = CellDigests(suite)
+def board_cells(suite: Suite, candidate: Evaluation, digests: CellDigests | None = None) -> list[BoardCell]:
+    """Every cell that a leaderboard can rank, sorted by metric and group so that writers never deadlock.
+
+    Args:
+        digests: Of the suite version, where they are at hand.
+    """
+    known = digests or CellDigests(suite)
     metrics: dict[str, Metric] = {metric.name: metric for metric in suite.metrics}
     cells = []
     for value in board_values(suite, candidate):
-        digest = digests.of(value.metric, value.group)
-        if digest is None:
-            continue
-        sort_class, sort_key = sort_position(metrics[value.metric], value.value, value.bound)
-        cells.append(
-            BoardCell(
-                metric=value.metric,
-                group=value.group,
-                cell=digest,
-                value=value.value,
-                bound=value.bound.value,
-                n=value.n,
-                sort_class=sort_class,
-                sort_key=sort_key,
-            )
-        )
-    return sorted(cells, key=lambda cell: (cell.metric, cell.group))
+        name, group, number, bound = value.metric, value.group, value.value, value.bound
+        if (digest := known.of(name, group)) is not None:
+            place = sort_position(metrics[name], number, bound)
+            cells.append(BoardCell(name, group, digest, number, bound.value, value.n, *place))
+    # A metric and a group have one cell, so that nothing behind these two is ever compared.
+    return sorted(cells)
 
 
 def suites_at(
