@@ -98,18 +98,19 @@ def _geometric_mean(pools: Pools, metric: Metric) -> list[Aggregate]:
     pair = pools.macro(metric)
     if not pair.common:
         return []
-    theirs, ours = (numbers.tolist() for numbers in pools.numbers(metric, pair))
+    sides = pools.numbers(metric, pair)
+    theirs, ours = (numbers.tolist() for numbers in sides)
     left_out = dict(pair.left_out)
-    logs = []
-    for group, a, b in zip(pair.groups, ours, theirs, strict=True):
-        if 0.0 < a < math.inf and 0.0 < b < math.inf:
-            logs.append(math.log(a) - math.log(b))
-        elif (
-            math.isnan(a) or math.isnan(b) or (a > 0.0 and b > 0.0 and not (math.isinf(a) and math.isinf(b)))
-        ):
-            logs.append(math.log(a) - math.log(b) if a > 0.0 and b > 0.0 else math.nan)
-        else:
-            left_out[group] = "not_positive"
+    if all(((numbers > 0.0) & (numbers < math.inf)).all() for numbers in sides):
+        logs = [math.log(a) - math.log(b) for a, b in zip(ours, theirs, strict=True)]
+    else:
+        logs = []
+        for group, a, b in zip(pair.groups, ours, theirs, strict=True):
+            both = a > 0.0 and b > 0.0
+            if math.isnan(a) or math.isnan(b) or (both and not (math.isinf(a) and math.isinf(b))):
+                logs.append(math.log(a) - math.log(b) if both else math.nan)
+            else:
+                left_out[group] = "not_positive"
     if not logs:
         return []
     value = _exp(total(logs) / len(logs))

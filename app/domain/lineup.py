@@ -194,11 +194,12 @@ def _judged(
     worse, scale, limit = difference_of(metric, plain.baseline, plain.candidate, tolerances)
     size = np.maximum(np.abs(plain.baseline), np.abs(plain.candidate))
     improvement = np.maximum(tolerances.improve_tol * scale, 0.0)
-    codes = np.where(
-        plain.known,
-        _by_table(worse, size, limit, improvement, half),
-        _by_effect(worse, size, limit, improvement, plain.noise),
-    )
+    if plain.known.all():
+        codes = _by_table(worse, size, limit, improvement, half)
+    else:
+        codes = _by_effect(worse, size, limit, improvement, plain.noise)
+        if plain.known.any():
+            codes = np.where(plain.known, _by_table(worse, size, limit, improvement, half), codes)
     # What only the rule decides: a baseline of zero, seeds without a spread.
     left = (scale <= tolerances.zero_tol) | (plain.known & (plain.deviation == 0.0))
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):

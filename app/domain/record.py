@@ -48,7 +48,7 @@ def check_to_document(check: Check) -> dict[str, Any]:
         "candidate": number_to_json(check.candidate),
         "worsening": number_to_json(check.worsening),
         "limit": number_to_json(check.limit),
-        "detail": _strict(check.detail),
+        "detail": _strict(check.detail) if check.detail else {},
     }
 
 

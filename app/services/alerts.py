@@ -58,6 +58,7 @@ def settle(
     known: Mapping[UUID, Verdict],
     now: datetime,
     only_resolve: bool = False,
+    newest: Newest | None = None,
 ) -> None:
     """Let the subject's alerts follow its newest valid candidate; the subject is locked.
 
@@ -68,9 +69,10 @@ def settle(
         known: Newest verdicts by evaluation, as far as they are at hand; others are read.
         only_resolve: Open nothing and rewrite nothing; for verdicts that were given again, about which nobody is
             to be disturbed.
+        newest: The subject's newest valid candidate, where it is known.
     """
     subject = watched.subject
-    newest = db.newest_candidate(session, subject)
+    newest = newest or db.newest_candidate(session, subject)
     if newest is None:
         return
     current = db.of_subject(session, subject)

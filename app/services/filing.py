@@ -15,11 +15,11 @@ from app.db import (
     evaluations,
     leaderboards,
     outbox,
-    projects,
     seeds,
+    standing,
     weights,
 )
-from app.db.alerts import Subject
+from app.db.alerts import Newest, Subject
 from app.db.assessments import Cause
 from app.db.baselines import BaselineRow
 from app.db.bulk import Rows
@@ -112,11 +112,13 @@ class Filing:
             meanwhile: Called when everything is decided, while Postgres is still storing; must leave the session alone.
         """
         suite = self.suite_row.to_domain()
+        stands = standing.current(self.session, project_id=self.run.project_id, suite_id=self.suite_row.id)
         court = convene(
             self.session,
             self.pointer,
             runs=[self.run],
-            frozen=self._freeze(suite),
+            policy=stands.policy.to_domain(),
+            frozen=self._freeze(suite, stands.weights),
             known={suite.version: suite},
         )
         unjudged = self._row(court)
@@ -149,7 +151,7 @@ class Filing:
             inputs=court.record_of(self.candidate, inputs),
             now=self.now,
         )
-        filed = self._filed(row, court, verdict)
+        filed = self._filed(row, court, verdict, stands.project_key)
         with bulk.inserting(self.session, checked):
             meanwhile(filed)
         if self.is_claim:
@@ -158,10 +160,7 @@ class Filing:
         self._audit(row)
         return filed
 
-    def _filed(self, row: EvaluationRow, court: Court, verdict: Verdict) -> Filed:
-        project = projects.by_id(self.session, row.project_id)
-        if project is None:
-            raise LookupError(f"run {self.run.key} lost its project")
+    def _filed(self, row: EvaluationRow, court: Court, verdict: Verdict, project_key: str) -> Filed:
         champion = court.reign.current
         return Filed(
             verdict=verdict,
@@ -170,19 +169,22 @@ class Filing:
             suite_key=self.suite_row.key,
             policy_version=court.policy.version,
             champion=None if champion is None else (champion.evaluation_id, champion.run),
-            project_key=project.key,
+            project_key=project_key,
             candidate=self.candidate,
         )
 
-    def _freeze(self, suite: Suite) -> FrozenWeights:
+    def _freeze(self, suite: Suite, frozen: FrozenWeights) -> FrozenWeights:
         """The suite's weights, which this evaluation brings when it is the suite's first."""
-        here = {"project_id": self.run.project_id, "suite_id": self.suite_row.id}
         evaluation_id = UUID(self.candidate.id)
-        frozen = weights.current(self.session, **here)
         if has_explicit_weights(suite) or not frozen.would_yield_to(evaluation_id):
             return frozen
-        shares = shares_of(self.candidate, suite)
-        return weights.freeze_first(self.session, **here, shares=shares, evaluation_id=evaluation_id)
+        return weights.freeze_first(
+            self.session,
+            project_id=self.run.project_id,
+            suite_id=self.suite_row.id,
+            shares=shares_of(self.candidate, suite),
+            evaluation_id=evaluation_id,
+        )
 
     def _rivals_version(self, court: Court) -> int:
         """Of the champions' seed set, which a latest candidate of one of their recipes joins."""
@@ -264,12 +266,25 @@ class Filing:
             suite_key=self.suite_row.key,
         )
         lock_subjects(self.session, [watched])
-        settle(self.session, watched, known={row.id: verdict}, now=self.now)
+        settle(self.session, watched, known={row.id: verdict}, now=self.now, newest=self._newest(row))
         judged = evaluation_judged(
             evaluation_id=row.id, run_id=row.run_id, assessment=row.assessment, gate=row.gate
         )
         board = leaderboard_changed(row.suite_id, row.stage)
         outbox.write(self.session, project_id=row.project_id, messages=[judged, board], now=self.now)
+
+    def _newest(self, row: EvaluationRow) -> Newest | None:
+        """This one, where the subject is the run alone, whose latest it is; None where that has to be looked up."""
+        if self.run.run_group is not None or not self.place.is_latest or not self.candidate.is_valid:
+            return None
+        return Newest(
+            evaluation_id=row.id,
+            run_id=row.run_id,
+            run_key=self.run.key,
+            assessment=row.assessment,
+            position=row.position,
+            causes=row.causes,
+        )
 
     def _audit(self, row: EvaluationRow) -> None:
         audit.write(
