@@ -90,6 +90,10 @@ def test_megabytes_of_rows_are_taken_whole(world: World) -> None:
         session.rollback()
 
 
-def test_no_rows_are_nothing_to_do(world: World) -> None:
-    with world.transaction() as session, bulk.inserting(session, values(session, [])):
+def test_no_rows_are_not_even_sent(world: World) -> None:
+    with world.transaction() as session:
+        rows = values(session, [])
+        bulk.insert(session, rows)
+
+        assert rows.content == b""
         assert stored(session) == 0
