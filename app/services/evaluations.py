@@ -52,13 +52,11 @@ class Recorded:
 
     Args:
         created: False when the same content had been posted under this id before.
-        filed: As it was just stored; None when it was stored before.
     """
 
     project_id: UUID
     evaluation_id: UUID
     created: bool
-    filed: Filed | None = None
 
 
 def record_evaluation(
@@ -104,13 +102,12 @@ def record_evaluation(
         session, project_id=run.project_id, suite_id=suite_row.id, stage=posted.stage
     )
     filing = Filing(session, actor, run, suite_row, post, candidate, place, pointer, now)
-    filed = filing.store(meanwhile)
-    if filed is None:
+    if filing.store(meanwhile) is None:
         taken = db.by_id(session, project_id=run.project_id, evaluation_id=evaluation_id)
         if taken is None:
             raise LookupError(f"evaluation {evaluation_id} is taken and is not there")
         return _known(taken, run, post)
-    return Recorded(project_id=run.project_id, evaluation_id=evaluation_id, created=True, filed=filed)
+    return Recorded(project_id=run.project_id, evaluation_id=evaluation_id, created=True)
 
 
 def verdict_of(session: Session, project_id: UUID, evaluation_id: UUID) -> Verdict:
