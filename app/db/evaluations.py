@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -148,14 +148,21 @@ def latest_of_run(
     )
 
 
-def newest_of_run(session: Session, *, project_id: UUID, run_id: UUID, limit: int) -> list[EvaluationRow]:
-    """The run's newest candidates, whatever they are worth."""
+def newest_of_run(
+    session: Session,
+    *,
+    project_id: UUID,
+    run_id: UUID,
+    limit: int,
+    purposes: Collection[Purpose] = (Purpose.CANDIDATE,),
+) -> list[EvaluationRow]:
+    """The run's newest candidates, or others, whatever they are worth."""
     query = (
         select(evaluation)
         .where(
             evaluation.c.project_id == project_id,
             evaluation.c.run_id == run_id,
-            evaluation.c.purpose == Purpose.CANDIDATE.value,
+            evaluation.c.purpose.in_([purpose.value for purpose in purposes]),
         )
         .order_by(evaluation.c.created_at.desc(), evaluation.c.id)
         .limit(limit)

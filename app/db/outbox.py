@@ -42,6 +42,7 @@ class Topic(StrEnum):
     BASELINE_MOVED = "baseline.moved"
     ALERT_CHANGED = "alert.changed"
     RUN_VALIDITY = "run.validity"
+    RUN_IMAGES = "run.images"
     # Carries no content: whoever delivers it reads the newest state.
     LEADERBOARD_CHANGED = "leaderboard.changed"
     SINK_STUCK = "sink.stuck"

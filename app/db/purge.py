@@ -48,6 +48,7 @@ from app.db.tables import (
     record_reject,
     run,
     run_event,
+    run_image,
     stream,
     suite,
     token,
@@ -60,11 +61,11 @@ from app.domain.evaluations import Purpose
 OF_AN_EVALUATION = (check_result, assessment, leaderboard_row, evaluation_value)
 # And with their run; evaluations go before.
 OF_A_RUN = (
-    metric_chunk, record_block, metric_summary, metric_series, run_event, ttc_step, record_gap, record_reject, stream,
-    attempt,
+    metric_chunk, record_block, metric_summary, metric_series, run_event, ttc_step, run_image, record_gap,
+    record_reject, stream, attempt,
 )  # fmt: skip
 # What goes by `history_days`.
-OF_A_HISTORY = (metric_chunk, record_block, run_event, ttc_step)
+OF_A_HISTORY = (metric_chunk, record_block, run_event, ttc_step, run_image)
 _STANDING = [state.value for state in State if state is not State.RESOLVED]
 
 
@@ -135,7 +136,7 @@ def delete_resolved_of_runs(session: Session, *, project_id: UUID, before: datet
 def old_histories(
     session: Session, *, project_id: UUID, before: datetime, limit: int
 ) -> list[tuple[UUID, str]]:
-    """(id, key) of runs that have ended, were not heard of since, and still have points or events."""
+    """(id, key) of runs that have ended, were not heard of since, and still have points, events or images."""
     heard = select(stream.c.id).where(
         stream.c.project_id == run.c.project_id, stream.c.run_id == run.c.id, stream.c.last_seen_at >= before
     )
@@ -159,7 +160,7 @@ def old_histories(
 
 
 def delete_histories(session: Session, *, project_id: UUID, run_ids: Iterable[UUID]) -> None:
-    """Remove points and events; summaries, books and attempts stay."""
+    """Remove points, events and images; summaries, books and attempts stay."""
     wanted = sorted(set(run_ids))
     for table in OF_A_HISTORY:
         session.execute(delete(table).where(table.c.project_id == project_id, table.c.run_id.in_(wanted)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import itertools
 import math
 from array import array
@@ -20,11 +22,13 @@ from app.domain.history import (
     Event,
     Finish,
     Gap,
+    LoggedImage,
     Numbers,
     Patch,
     Series,
     Wholes,
 )
+from app.domain.images import LONGEST_CAPTION, BadImage, image_of
 from app.domain.liveness import Status
 from app.domain.names import MAX_NAME_LENGTH, name_problem
 from app.domain.ttc import MOST_CANDIDATES, Selection
@@ -105,6 +109,7 @@ def read_batch(document: BatchDocument) -> Batch:
         blocks=tuple(kept_block for block in blocks for kept_block in _without(block, rejected)),
         events=tuple(each for each in kept if isinstance(each, Event)),
         choices=tuple(each for each in kept if isinstance(each, Choice)),
+        images=tuple(each for each in kept if isinstance(each, LoggedImage)),
         patches=tuple(each for each in kept if isinstance(each, Patch)),
         # A stream ends once; what ends it again says how it really ended.
         finish=finishes[-1] if finishes else None,
@@ -221,7 +226,7 @@ def _steps(given: Regular | list[int], count: int, place: str) -> tuple[Wholes, 
 
 def _read_other(
     document: Mapping[str, Any], place: str, rejected: dict[int, str]
-) -> Gap | tuple[int, Event | Choice | Patch | Finish | None]:
+) -> Gap | tuple[int, Event | Choice | LoggedImage | Patch | Finish | None]:
     idx = document.get("idx")
     if not isinstance(idx, int) or isinstance(idx, bool) or not 0 <= idx < 2**62:
         raise InvalidInput("must be a whole number ≥ 0", field=f"{place}.idx")
@@ -231,7 +236,11 @@ def _read_other(
         if not isinstance(until, int) or isinstance(until, bool) or not idx < until < 2**62:
             raise InvalidInput("must be a whole number above idx", field=f"{place}.until")
         return Gap(idx=idx, until=until, reason=_line(document.get("reason")) or "unknown")
-    read = _READERS[kind](idx, document) if kind in _READERS else None
+    try:
+        read = _READERS[kind](idx, document) if kind in _READERS else None
+    except BadImage as error:
+        rejected[idx] = error.code
+        return idx, None
     if read is None:
         rejected[idx] = "bad_record"
     return idx, read
@@ -268,6 +277,20 @@ def _read_choice(idx: int, document: Mapping[str, Any]) -> Choice | None:
     return Choice(idx=idx, time=time, selection=Selection(step=step, rewards=numbers, chosen=chosen))
 
 
+def _read_image(idx: int, document: Mapping[str, Any]) -> LoggedImage | None:
+    step, name, time = document.get("step"), document.get("name"), _time(document)
+    if time is None or name_problem(name) is not None:
+        return None
+    if step is not None and (not isinstance(step, int) or isinstance(step, bool) or step not in _INT64):
+        return None
+    try:
+        data = base64.b64decode(document.get("data") or "", validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        return None
+    caption = _line(document.get("caption"))[:LONGEST_CAPTION]
+    return LoggedImage(idx=idx, time=time, step=step, name=str(name), caption=caption, image=image_of(data))
+
+
 def _read_patch(idx: int, document: Mapping[str, Any]) -> Patch | None:
     values = document.get("values")
     return Patch(idx=idx, values=values) if isinstance(values, Mapping) else None
@@ -288,7 +311,13 @@ def _read_finish(idx: int, document: Mapping[str, Any]) -> Finish | None:
     return Finish(idx=idx, time=time, status=Status(status), error=said, exit_code=code)
 
 
-_READERS = {"event": _read_event, "ttc": _read_choice, "summary": _read_patch, "finish": _read_finish}
+_READERS = {
+    "event": _read_event,
+    "ttc": _read_choice,
+    "image": _read_image,
+    "summary": _read_patch,
+    "finish": _read_finish,
+}
 
 
 def _time(document: Mapping[str, Any]) -> float | None:

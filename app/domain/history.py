@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.images import Image
 from app.domain.liveness import Status
 from app.domain.ttc import Selection
 
@@ -86,6 +87,23 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedImage:
+    """An image that the training, or who evaluates it, wants to be seen.
+
+    Args:
+        name: What it shows; images of one name are the same thing at several steps.
+        step: None where it belongs to none.
+    """
+
+    idx: int
+    time: float
+    step: int | None
+    name: str
+    caption: str
+    image: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
     """Members of the run's summary; None removes one."""
 
@@ -128,6 +146,7 @@ class Batch:
     blocks: tuple[Block, ...] = ()
     events: tuple[Event, ...] = ()
     choices: tuple[Choice, ...] = ()
+    images: tuple[LoggedImage, ...] = ()
     patches: tuple[Patch, ...] = ()
     finish: Finish | None = None
     gaps: tuple[Gap, ...] = ()
@@ -137,8 +156,9 @@ class Batch:
     is_live: bool = True
 
     @property
-    def changes_run(self) -> bool:
-        return bool(self.patches) or self.finish is not None
+    def needs_run(self) -> bool:
+        """Whether it changes the run, or has to be counted with what other streams bring at the same time."""
+        return bool(self.patches or self.images) or self.finish is not None
 
     def since(self, idx: int) -> Batch:
         """Without the records before idx, which are settled already."""
@@ -155,6 +175,7 @@ class Batch:
             blocks=tuple(blocks),
             events=tuple(event for event in self.events if event.idx >= idx),
             choices=tuple(choice for choice in self.choices if choice.idx >= idx),
+            images=tuple(image for image in self.images if image.idx >= idx),
             patches=tuple(patch for patch in self.patches if patch.idx >= idx),
             finish=self.finish if self.finish is not None and self.finish.idx >= idx else None,
             gaps=tuple(

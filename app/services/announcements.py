@@ -36,6 +36,19 @@ def run_validity(*, run_id: UUID, evaluation_id: UUID | None, validity: str) -> 
     )
 
 
+def images_logged(*, run_id: UUID, first_step: int | None) -> NewMessage:
+    """Written under the run's lock.
+
+    Args:
+        first_step: The smallest of the new images; None where one of them belongs to no step.
+    """
+    return NewMessage(
+        topic=Topic.RUN_IMAGES,
+        order_key=f"run:{run_id}",
+        payload={"run": str(run_id), "first_step": first_step},
+    )
+
+
 def leaderboard_changed(suite_id: UUID, stage: str) -> NewMessage:
     """Without content, so the order among them means nothing."""
     return NewMessage(

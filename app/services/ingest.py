@@ -11,16 +11,17 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from app.db import Session, attempts, choices, points, runs, streams, summaries
+from app.db import Session, attempts, choices, images, outbox, points, runs, streams, summaries
 from app.db.runs import RunRow
 from app.db.streams import StreamRow
 from app.domain.access import Action, Actor, require
 from app.domain.alerts import AlertKind, Level
 from app.domain.batches import BatchDocument, read_batch
 from app.domain.history import MOST_METRICS, MOST_SERIES, Batch, Block, Event, Finish, Series
+from app.domain.images import MOST_IMAGES
 from app.domain.liveness import Status
 from app.errors import Conflict, InvalidInput, NotFound, OutOfOrder
-from app.services import liveness, training_limits
+from app.services import announcements, liveness, training_limits
 from app.services.documents import storable
 from app.services.run_alerts import raise_alert
 from app.services.runs import run_for
@@ -75,7 +76,7 @@ def take_records(
     batch = read_batch(document)
     if document.role not in ROLES:
         raise InvalidInput(f"can be {' or '.join(ROLES)}", field="role")
-    if batch.changes_run:
+    if batch.needs_run:
         # Before the stream, as everybody who locks both does.
         found = run_for(session, actor, run_id=run_id, action=Action.RECORDS_APPEND)
         runs.lock(session, project_id=found.project_id, run_id=found.id)
@@ -157,6 +158,7 @@ def _store(session: Session, row: StreamRow, batch: Batch, now: datetime) -> Bat
     """Store what is new; the batch with all that was rejected on the way."""
     batch, arrivals = _store_blocks(session, row, batch)
     events, patches, batch = _storable(batch)
+    batch = _store_images(session, row, batch, now)
     streams.insert_gaps(session, row, batch.gaps, now=now)
     streams.insert_rejects(session, row, batch.rejected, now=now)
     streams.insert_events(session, row, events)
@@ -200,6 +202,23 @@ def _has_room(session: Session, row: StreamRow, series: Sequence[Series]) -> boo
         return True
     known = points.names_of(session, project_id=row.project_id, run_id=row.run_id, names=sorted(names))
     return held + len(names - known) <= MOST_METRICS
+
+
+def _store_images(session: Session, row: StreamRow, batch: Batch, now: datetime) -> Batch:
+    """Store as many as the run has room for; its row is locked, so that they are counted one after the other."""
+    if not batch.images:
+        return batch
+    held = images.count(session, project_id=row.project_id, run_id=row.run_id)
+    room = max(0, MOST_IMAGES - held)
+    kept, others = batch.images[:room], batch.images[room:]
+    if kept:
+        images.insert(session, row, kept)
+        steps = [each.step for each in kept if each.step is not None]
+        first = min(steps) if len(steps) == len(kept) else None
+        told = announcements.images_logged(run_id=row.run_id, first_step=first)
+        outbox.write(session, project_id=row.project_id, messages=[told], now=now)
+    rejected = {**batch.rejected, **{each.idx: "too_many_images" for each in others}}
+    return replace(batch, images=kept, rejected=rejected)
 
 
 def _storable(

@@ -6,6 +6,7 @@ route does. A route that is missing from the map fails the test.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 
 from app.domain.access import ALLOWED, Action, Role
 from tests.api.calling import Caller, a_post, an_admin
-from tests.api.recording import points, send
+from tests.api.recording import others, points, send
+from tests.pictures import a_png
 
 OPEN = "open to everybody"
 SIGNED_IN = "any token"
@@ -134,6 +136,8 @@ ROUTES: dict[tuple[str, str], tuple[Action | str, dict[str, Any] | None, Any]] =
     ("GET", "/api/v1/runs/{run_id}/events"): (Action.PROJECT_READ, None, None),
     ("GET", "/api/v1/runs/{run_id}/stages"): (Action.PROJECT_READ, None, None),
     ("GET", "/api/v1/runs/{run_id}/ttc"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/runs/{run_id}/images"): (Action.PROJECT_READ, None, None),
+    ("GET", "/api/v1/runs/{run_id}/images/{image_id}"): (Action.PROJECT_READ, None, None),
     ("POST", "/api/v1/runs/{run_id}/stop"): (Action.RUN_EDIT, None, {"stop": True}),
     ("PATCH", "/api/v1/alerts/{alert_id}"): (Action.ALERT_CHANGE, None, {"state": "acknowledged"}),
 }
@@ -170,6 +174,9 @@ def make_entities(admin: Caller, project: str) -> Entities:
     evaluation_id = str(uuid4())
     admin.put(f"/runs/{run_id}/evaluations/{evaluation_id}", a_post())
     send(admin, run_id, points(loss=[1.0]))
+    image = {"type": "image", "name": "field", "data": base64.b64encode(a_png()).decode()}
+    send(admin, run_id, others(1, image))
+    image_id = admin.get(f"/runs/{run_id}/images")["items"][0]["id"]
     token_id = admin.post("/tokens", {"project": project, "role": "viewer", "label": "spare"})["id"]
     alerts = admin.get(f"/projects/{project}/alerts")["items"]
     assert alerts, "the limit of this project must have opened an alert"
@@ -183,6 +190,7 @@ def make_entities(admin: Caller, project: str) -> Entities:
             "second_run": "run-0",
             "run_id": run_id,
             "evaluation_id": evaluation_id,
+            "image_id": image_id,
             "suite": "val",
             "token_id": token_id,
             "stream_id": str(uuid4()),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,6 +19,7 @@ from app.worker.compacting import Compactor
 from app.worker.tidying import one_round
 from tests.api.calling import Caller, an_admin
 from tests.api.recording import a_block, opened, others, points, send
+from tests.pictures import a_png
 
 STREAM = UUID(int=1)
 
@@ -177,8 +179,10 @@ def test_an_ended_runs_points_go_by_its_projects_rule_and_its_summaries_stay(
         run_id, _ = opened(admin, key)
         stream = uuid4()
         send(admin, run_id, points(loss=[1.0, 2.0]), stream=stream)
+        image = {"type": "image", "name": "field", "data": base64.b64encode(a_png()).decode()}
+        send(admin, run_id, others(2, image), stream=stream)
         if key != "running":
-            send(admin, run_id, others(2, {"type": "finish", "status": "finished"}), stream=stream)
+            send(admin, run_id, others(3, {"type": "finish", "status": "finished"}), stream=stream)
         if key != "young":
             sql.execute(
                 "UPDATE stream SET last_seen_at = now() - interval '11 days' WHERE run_id = %s", (run_id,)
@@ -190,8 +194,9 @@ def test_an_ended_runs_points_go_by_its_projects_rule_and_its_summaries_stay(
 
     assert len(said) == 1
     assert "1 histories" in said[0]
-    left = sql.execute("SELECT r.key FROM record_block b JOIN run r ON r.id = b.run_id ORDER BY 1").fetchall()
-    assert left == [("running",), ("young",)]
+    for table in ("record_block", "run_image"):
+        left = sql.execute(f"SELECT r.key FROM {table} t JOIN run r ON r.id = t.run_id ORDER BY 1").fetchall()
+        assert left == [("running",), ("young",)], table
     ended = admin.get("/projects/burgers/runs", query={"key": "ended", "metric": "loss"})["items"][0]
     assert ended["metrics"]["loss"]["last"] == 2.0
     opened(admin, "ended", resume_step=1)

@@ -21,6 +21,7 @@ from app.db.tables.history import (
     record_gap,
     record_reject,
     run_event,
+    run_image,
     stream,
     ttc_step,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "retention",
     "run",
     "run_event",
+    "run_image",
     "seed_set",
     "sink",
     "stream",

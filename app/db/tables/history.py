@@ -14,6 +14,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
@@ -116,6 +117,31 @@ ttc_step = Table(
     PrimaryKeyConstraint("project_id", "run_id", "stream_id", "idx"),
     CheckConstraint("chosen >= 0 AND chosen < cardinality(rewards)", name="chosen"),
     Index(None, "project_id", "run_id", "step", "idx"),
+)
+
+run_image = Table(
+    "run_image",
+    metadata,
+    project_column(),
+    Column("run_id", Uuid, nullable=False),
+    # Made of the stream's id and the record's number, so that a record has one address for ever.
+    Column("id", Uuid, nullable=False),
+    Column("stream_id", Uuid, nullable=False),
+    Column("idx", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    at_column("at"),
+    Column("step", BigInteger),
+    text_column("name"),
+    text_column("caption"),
+    # What the bytes say, not what anybody called them.
+    text_column("content_type"),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    # SHA-256 of the data.
+    Column("digest", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("project_id", "run_id", "id"),
+    one_of("content_type", "content_type", "image/png", "image/jpeg"),
 )
 
 metric_series = Table(

@@ -24,6 +24,7 @@ from app.db.tables import (
     record_gap,
     record_reject,
     run_event,
+    run_image,
     sink,
     stream,
     ttc_step,
@@ -139,6 +140,13 @@ def _train(world: World, project: UUID, run: UUID) -> None:
             insert(ttc_step).values(
                 **here, stream_id=stream_id, idx=5, attempt=1, at=NOW, step=3,
                 rewards=[math.nan, -math.inf, 0.1], chosen=2,
+            )
+        )  # fmt: skip
+        session.execute(
+            insert(run_image).values(
+                **here, id=UUID(int=8), stream_id=stream_id, idx=4, attempt=1, at=NOW, step=None, name=AWKWARD,
+                caption=NAME, content_type="image/png", width=1, height=2, digest=bytes(range(32)),
+                data=bytes(range(256)) * 8,
             )
         )  # fmt: skip
         series = session.execute(
