@@ -9,6 +9,7 @@ from typing import Any
 
 from truerun.arrays import samples_of
 from truerun.configuration import as_json
+from truerun.images import LONGEST_CAPTION, MOST_IMAGES, picture_of
 from truerun.manners import Manners, Polite, WrongCall, guarded, nothing
 from truerun.outlet import Outlet
 from truerun.points import Keys
@@ -46,6 +47,7 @@ class Logged:
         self._reader = Reader()
         self._watches: list[Watch] = []
         self._stage = ""
+        self._images = 0
         self.summary = RunSummary(self._patch_summary)
 
     @property
@@ -166,6 +168,39 @@ class Logged:
             raise WrongCall("step", "log_ttc() needs a step")
         recorder.put_other(
             {"type": "ttc", "time": time.time(), "step": where, "rewards": numbers, "chosen": taken}
+        )
+
+    @guarded(nothing)
+    def log_image(self, name: str, image: Any, step: int | None = None, *, caption: str = "") -> None:
+        """Record an image, such as a spectrum or a heatmap; 50 a run, 1 MiB each.
+
+        Args:
+            name: What it shows; images of one name are the same thing at several steps.
+            image: PNG or JPEG bytes or the path of such a file, which is read now; a PIL image; or an array of uint8,
+                shape (H, W), (H, W, 3) or (H, W, 4), 8 MiB at most, which is copied now and packed as PNG later, by a
+                thread of our own.
+            step: Of the training; the last one logged where it is not given.
+        """
+        recorder = self._outlet.recorder
+        if recorder is None or self._is_finished:
+            self._ignored("log_image")
+            return
+        if not isinstance(name, str) or not name or len(name) > LONGEST_NAME or not name.isprintable():
+            raise WrongCall("image_name", f"an image's name is a short printable text, not {name!r:.80}")
+        if self._images >= MOST_IMAGES:
+            raise WrongCall("images", f"a run keeps {MOST_IMAGES} images, and this one has logged as many")
+        where = _step(step)
+        picture = picture_of(image)
+        self._images += 1
+        recorder.put_image(
+            {
+                "type": "image",
+                "time": time.time(),
+                "step": recorder.last_step if where is None else where,
+                "name": name,
+                "caption": str(caption)[:LONGEST_CAPTION],
+            },
+            picture,
         )
 
     @guarded(nothing)

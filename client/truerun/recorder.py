@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from truerun.answers import Answer
 from truerun.feed import Feed, Next
+from truerun.images import LateImage, Picture
 from truerun.manners import Manners
 from truerun.points import Keys, Other, Point
 from truerun.segments import Record
@@ -23,6 +24,7 @@ from truerun.store import Store
 
 MOST_QUEUED = 10_000
 # 8 MiB: a number and the reference to it take 32 bytes.
+_NUMBER_BYTES = 32
 MOST_QUEUED_NUMBERS = 2**18
 GATHER_SECONDS = 0.05
 LATE_SECONDS = 60.0
@@ -60,6 +62,11 @@ class LatePoint:
         return Point(self.idx, self.step, self.time, self.keys, tuple(self.numbers))
 
 
+Queued = Point | Other | LatePoint | LateImage
+# Made once: `LatePoint | LateImage` written out makes a new union at every call of `log`.
+_LATE = (LatePoint, LateImage)
+
+
 class Recorder:
     """One stream of a run.
 
@@ -83,11 +90,11 @@ class Recorder:
         self._journal = store.journal()
         self._manners = manners
         self._on_news = on_news
-        self._queue: deque[Point | Other | LatePoint] = deque()
+        self._queue: deque[Queued] = deque()
         # Re-entrant: a signal handler may log while the thread it interrupts is in here.
         self._lock = threading.RLock()
         self._is_busy = False
-        self._aside: deque[Callable[[int], Point | Other | LatePoint]] = deque()
+        self._aside: deque[Callable[[int], Queued]] = deque()
         self._next = 0
         # Of the queue; two counters, since each is changed by one thread alone.
         self._numbers_put = self._numbers_taken = 0
@@ -140,12 +147,16 @@ class Recorder:
 
         self._put(numbered, is_urgent=True)
 
+    def put_image(self, document: Mapping[str, Any], picture: Picture) -> None:
+        """Take an image, which is packed later; it waits in the queue as long as numbers of its size would."""
+        self._put(lambda idx: LateImage(idx, document, picture))
+
     @property
     def has_told_end(self) -> bool:
         """Whether the service has acknowledged how the run ended."""
         return self._end_idx is not None and self.feed.next_idx > self._end_idx
 
-    def _put(self, numbered: Callable[[int], Point | Other | LatePoint], *, is_urgent: bool = False) -> None:
+    def _put(self, numbered: Callable[[int], Queued], *, is_urgent: bool = False) -> None:
         with self._lock:
             if self._is_busy:
                 # A signal handler: it comes after the record that it interrupted.
@@ -161,7 +172,7 @@ class Recorder:
         if not self._wake.is_set():
             self._wake.set()
 
-    def _append(self, numbered: Callable[[int], Point | Other | LatePoint], is_urgent: bool) -> None:
+    def _append(self, numbered: Callable[[int], Queued], is_urgent: bool) -> None:
         idx = self._next
         # First the number, then the record: whatever interrupts us leaves a gap, never two records of one number.
         self._next = idx + 1
@@ -173,10 +184,9 @@ class Recorder:
         if self._overflow is not None:
             self._flush_overflow()
         record = numbered(idx)
-        if not isinstance(record, Other):
-            self._numbers_put += len(record.numbers)
+        self._numbers_put += _numbers_in(record)
         self._queue.append(record)
-        if self._journal is not None and not isinstance(record, LatePoint):
+        if self._journal is not None and not isinstance(record, _LATE):
             # What it cannot take the spool cannot either, and says so.
             with contextlib.suppress(OverflowError):
                 self._journal.write(record)
@@ -305,7 +315,7 @@ class Recorder:
                 self._take_first()
                 continue
             self._take_first()
-            record = self._known(taken) if isinstance(taken, LatePoint) else taken
+            record = self._known(taken) if isinstance(taken, LatePoint | LateImage) else taken
             if record is not None:
                 found.append(record)
         with self._lock:
@@ -325,13 +335,28 @@ class Recorder:
 
     def _take_first(self) -> None:
         taken = self._queue.popleft()
-        if not isinstance(taken, Other):
-            self._numbers_taken += len(taken.numbers)
+        self._numbers_taken += _numbers_in(taken)
 
-    def _known(self, record: LatePoint) -> Point | None:
+    def _known(self, record: LatePoint | LateImage) -> Record | None:
+        if isinstance(record, LateImage):
+            packed = record.record()
+            if packed.document.get("type") == "gap":
+                self._manners.complain(
+                    "image_too_large", "an image takes more than 1 MiB even as PNG, and was dropped"
+                )
+            return packed
         try:
             return record.point()
         except Exception as error:  # noqa: BLE001 - a device's error is the training's own business
             self.dropped["not_readable"] += len(record.numbers)
             self._manners.complain("late", f"numbers of a device could not be read: {error!r}")
             return None
+
+
+def _numbers_in(queued: Queued) -> int:
+    """How many numbers take as much memory as it does while it waits."""
+    if isinstance(queued, Point):
+        return len(queued.numbers)
+    if isinstance(queued, Other):
+        return 0
+    return queued.size // _NUMBER_BYTES if isinstance(queued, LateImage) else len(queued.numbers)

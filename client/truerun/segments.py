@@ -71,3 +71,15 @@ def names_in(data: bytes) -> bytes:
 def until_of(record: Record) -> int:
     """One past the last idx that the record stands for."""
     return record.until if isinstance(record, Other) else record.idx + 1
+
+
+def is_image(record: Record) -> bool:
+    return isinstance(record, Other) and record.document.get("type") == "image"
+
+
+def travelling_bytes(record: Record) -> int:
+    """About how long it is in a batch."""
+    if isinstance(record, Point):
+        return 64 + 24 * len(record.numbers)
+    data = record.document.get("data")
+    return 512 + (len(data) if isinstance(data, str) else 0)

@@ -17,8 +17,8 @@ from uuid import UUID
 
 from truerun.disk import flush_directory, write_all
 from truerun.journal import Journal, left_behind, remove_left_behind
-from truerun.points import Encoder, Other, Point
-from truerun.segments import Record, Segment, head, names_in, until_of
+from truerun.points import Encoder, Other
+from truerun.segments import Record, Segment, head, is_image, names_in, travelling_bytes, until_of
 
 SEAL_BYTES = 2**20
 SEAL_SECONDS = 60.0
@@ -178,7 +178,7 @@ class Store:
             if start and until_of(records[start - 1]) > first:
                 start -= 1
             for record in records[start:]:
-                size += 64 + 24 * len(record.numbers) if isinstance(record, Point) else 512
+                size += travelling_bytes(record)
                 if len(found) == most_records or (found and size > most_bytes):
                     return found
                 found.append(record)
@@ -316,12 +316,12 @@ class Store:
         return sum(s.size for s in self._segments if (s.path is not None) is is_file)
 
     def _drop_oldest(self, *, is_file: bool) -> bool:
-        """Give up the oldest points; events, summaries and the end stay. Whether there was anything to drop."""
+        """Give up the oldest points and images, but no events or ends; whether there was anything to drop."""
         for i, segment in enumerate(self._segments):
             if (segment.path is not None) is not is_file or (not segment.is_sealed and is_file):
                 continue
             records = segment.records()
-            kept = [record for record in records if isinstance(record, Other)]
+            kept = [record for record in records if isinstance(record, Other) and not is_image(record)]
             if len(kept) == len(records):
                 continue
             reason = "spool_full" if is_file else "memory_full"
