@@ -53,7 +53,7 @@ class SinksAnswer(Answer):
 
 
 class MirroredAnswer(Answer):
-    """What one run of W&B holds since a delivery: keys of tables and charts, titles of alerts.
+    """What one run of W&B holds since a delivery: keys of tables, charts and images, titles of alerts.
 
     One that is kept offline has no `url`, but a `directory` where the worker runs, and the `command` that uploads it.
     """
@@ -65,6 +65,7 @@ class MirroredAnswer(Answer):
     command: str = ""
     tables: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     alerts: tuple[str, ...] = ()
 
 

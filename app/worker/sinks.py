@@ -20,7 +20,7 @@ class MirroredRun:
         run, name: Its id, and what W&B calls it.
         url: Its page at W&B; "" for one that is kept offline.
         directory, command: Where it is kept offline, and what brings it to W&B; "" for one that is there.
-        tables, charts: By the keys that W&B shows them under.
+        tables, charts, images: By the keys that W&B shows them under.
         alerts: Their titles.
     """
 
@@ -31,6 +31,7 @@ class MirroredRun:
     command: str = ""
     tables: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     alerts: tuple[str, ...] = ()
 
 

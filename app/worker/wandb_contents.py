@@ -21,6 +21,7 @@ from app.domain.suites import Suite, cell_digest, suite_from_document
 from app.services import training_tables
 from app.services.evaluations import verdict_of
 from app.services.notices import champion_of
+from app.worker.wandb_images import gallery_of
 from app.worker.wandb_jobs.board_content import BoardRow, board_job
 from app.worker.wandb_jobs.evaluation_content import Judged, evaluation_job
 from app.worker.wandb_jobs.job import Job
@@ -51,6 +52,10 @@ def jobs_of(
         return [] if row is None else [reading.evaluation(row), reading.training(row.run_id)]
     if topic == Topic.RUN_VALIDITY:
         return [reading.evaluation(row) for row in reading.marked(said)]
+    if topic == Topic.RUN_IMAGES:
+        run_id = UUID(said["run"])
+        rows = reading.shown_with(run_id, said["first_step"])
+        return [reading.training(run_id), *(reading.evaluation(row) for row in rows)]
     if topic == Topic.ALERT_CHANGED:
         return reading.of_alert(UUID(said["alert"]))
     if topic == Topic.SINK_TESTED:
@@ -101,6 +106,13 @@ class _Reading:
                 ttc=tuple(
                     training_tables.selections_of_run(self.session, project_id=self.project.id, run_id=run.id)
                 ),
+                gallery=gallery_of(
+                    self.session,
+                    project_id=self.project.id,
+                    run_id=run.id,
+                    attempt=row.attempt,
+                    step=row.step,
+                ),
                 alerts=drafts_from(verdict, run.key, suite.key, row.stage) if is_claim else (),
                 tags=tuple(run.tags),
                 page=self._page(f"projects/{self.project.key}/runs/{run.key}"),
@@ -117,6 +129,7 @@ class _Reading:
             stages=training_tables.stages_of_run(self.session, project_id=self.project.id, run_id=run.id),
             configuration=dict(run.config),
             alerts=drafts,
+            gallery=gallery_of(self.session, project_id=self.project.id, run_id=run.id),
             page=self._page(f"projects/{self.project.key}/runs/{run.key}"),
             rev=self.rev,
             tags=tuple(run.tags),
@@ -142,6 +155,17 @@ class _Reading:
         return evaluations.newest_of_run(
             self.session, project_id=project_id, run_id=UUID(said["run"]), limit=_MOST_EVALUATIONS
         )
+
+    def shown_with(self, run_id: UUID, first_step: int | None) -> list[EvaluationRow]:
+        """The run's newest evaluations of any purpose that images from that step on may belong to."""
+        rows = evaluations.newest_of_run(
+            self.session,
+            project_id=self.project.id,
+            run_id=run_id,
+            limit=_MOST_EVALUATIONS,
+            purposes=tuple(Purpose),
+        )
+        return [row for row in rows if row.step is None or first_step is None or row.step >= first_step]
 
     def of_alert(self, alert_id: UUID) -> list[Job]:
         """An alert about the training itself; those about an evaluation go with it."""

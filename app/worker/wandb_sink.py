@@ -13,6 +13,7 @@ from app.domain.sinks import SinkKind, WandbMode, WandbSettings, settings_from_d
 from app.errors import InvalidInput
 from app.worker.sinks import Delivered, MirroredRun, Paused, Refused
 from app.worker.wandb_contents import jobs_of
+from app.worker.wandb_images import filled
 from app.worker.wandb_jobs.job import Bars, Histogram, Job, Lines
 from app.worker.wandb_jobs.order import Mode, Target
 from app.worker.wandb_jobs.outcome import Outcome, State
@@ -91,7 +92,12 @@ class WandbSink:
                 raise ConnectionError(f"another worker is writing {run_id}")
             # Not before: what was read while another one wrote can be older than what stands there now.
             jobs = [job for job in self._read(message, target) if job.run_id == run_id]
-            return [_mirrored(job, self._runner.run(job, target, key=key)) for job in jobs]
+            whole = [self._filled(message, job) for job in jobs]
+            return [_mirrored(job, self._runner.run(job, target, key=key)) for job in whole]
+
+    def _filled(self, message: ClaimedMessage, job: Job) -> Job:
+        with self._sessions.begin() as session:
+            return filled(session, job, project_id=message.project_id)
 
 
 def _mirrored(job: Job, outcome: Outcome) -> MirroredRun:
@@ -116,5 +122,6 @@ def _mirrored(job: Job, outcome: Outcome) -> MirroredRun:
         command=outcome.command,
         tables=tuple(each.name for each in job.tables),
         charts=tuple(each.name for each in charts),
+        images=tuple(each.name for each in job.pictures),
         alerts=tuple(each.title for each in job.alerts),
     )

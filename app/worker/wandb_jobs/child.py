@@ -15,12 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import wandb
+from PIL import Image
 from pydantic import ValidationError
 from wandb.apis.public.runs import RunNotFoundError
 from wandb.plot.custom_chart import CustomChart
@@ -104,6 +105,7 @@ def settings(target: Target, directory: str, limits: Limits) -> wandb.Settings:
 
 
 def _deliver(order: Order) -> Outcome:
+    order = replace(order, job=_legible(order))
     job, target = order.job, order.target
     if target.mode is Mode.OFFLINE:
         written = _write(order, with_data=True, alerts=job.alerts, told=[])
@@ -127,6 +129,26 @@ def _deliver(order: Order) -> Outcome:
     if reasons:
         return Outcome(state=State.RETRY, reason=reasons[0], url=_url(found))
     return Outcome(state=State.DELIVERED, url=_url(found))
+
+
+def _legible(order: Order) -> Job:
+    """The job without the pictures that nobody can draw, and the number of those: the rest need not wait for them."""
+    job = order.job
+    legible = tuple(each for each in job.pictures if _is_legible(order.pictures / each.file_name))
+    if len(legible) == len(job.pictures):
+        return job
+    illegible = len(job.pictures) - len(legible)
+    return replace(job, pictures=legible, scalars={**job.scalars, "mirror/images_illegible": illegible})
+
+
+def _is_legible(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        # What PIL says to damaged images.
+        return False
+    return True
 
 
 def _read(job: Job, target: Target, limits: Limits) -> Found | None:
@@ -190,7 +212,7 @@ def _write(order: Order, *, with_data: bool, alerts: Sequence[Alert], told: list
     )
     if with_data:
         run.define_metric("*", step_metric=REV)
-        _log(run, {**content, **job.scalars, REV: job.rev})
+        _log(run, {**content, **_pictures(order), **job.scalars, REV: job.rev})
     log = Path(run.settings.log_internal)
     confirmed = _send(run, log, order, alerts)
     lost = _lost_artifacts(content, order.limits) if with_data and target.mode is Mode.ONLINE else []
@@ -277,6 +299,14 @@ def _content(job: Job) -> dict[str, Any]:
         data = _table((histogram.value,), [(value,) for value in histogram.values], (Kind.NUMBER,))
         logged[histogram.name] = wandb.plot.histogram(data, histogram.value, title=histogram.title)
     return logged
+
+
+def _pictures(order: Order) -> dict[str, wandb.Image]:
+    # From its file, so that it arrives byte by byte: whatever wandb is given unpacked it packs anew.
+    return {
+        each.name: wandb.Image(str(order.pictures / each.file_name), caption=each.caption)
+        for each in order.job.pictures
+    }
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], kinds: Sequence[Kind]) -> wandb.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.alerts import AlertDraft, Level
 from app.domain.evaluations import OVERALL, Evaluation
@@ -14,6 +14,7 @@ from app.domain.sentences import explain, percent
 from app.domain.suites import Suite, is_reserved
 from app.domain.ttc import Selection
 from app.worker.wandb_jobs.board_content import BoardRow, board_table
+from app.worker.wandb_jobs.image_content import Gallery, pictures
 from app.worker.wandb_jobs.job import Alert, AlertLevel, Bars, Job, Table, alert, bars, table
 from app.worker.wandb_jobs.ttc_content import ttc_charts
 from app.worker.wandb_jobs.values import Cell, Kind, key_part, printable, run_id, strict
@@ -73,6 +74,7 @@ class Judged:
         wandb_group: That of the training's own W&B run.
         baseline: The champion it was held against, by the name of its run; "" without one.
         entries: Its rows on the boards.
+        gallery: The training's images up to its step.
         alerts: What people are to be told; W&B tells each once.
         page: Address of the evaluation's page.
     """
@@ -87,6 +89,7 @@ class Judged:
     baseline: str = ""
     entries: tuple[BoardRow, ...] = ()
     ttc: tuple[Selection, ...] = ()
+    gallery: Gallery = field(default_factory=Gallery)
     alerts: tuple[AlertDraft, ...] = ()
     tags: tuple[str, ...] = ()
     page: str
@@ -113,11 +116,18 @@ def evaluation_job(judged: Judged, *, rev: int) -> Job:
         group=judged.wandb_group,
         tags=_tags(judged),
         config=_config(judged),
-        scalars={**_counts(verdict), **_values(judged), **_totals(tables), **charts.scalars},
+        scalars={
+            **_counts(verdict),
+            **_values(judged),
+            **_totals(tables),
+            **charts.scalars,
+            **judged.gallery.scalars,
+        },
         tables=tables,
         bars=(*([_violations(limits)] if limits else []), *charts.bars),
         lines=charts.lines,
         histograms=charts.histograms,
+        pictures=pictures(judged.gallery.shown),
         alerts=tuple(alert_of(draft, judged.page) for draft in judged.alerts),
     )
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
+from uuid import UUID
 
 from app.worker.wandb_jobs.values import (
     LONGEST_TEXT,
@@ -79,6 +80,29 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image, as it is.
+
+    Args:
+        digest: SHA-256 of the data, in hexadecimal digits.
+        extension: png or jpg.
+        source: The run and the image in our database, from where the data is fetched when the job is run.
+        data: Travels as a file beside the job, not in it; empty in the child.
+    """
+
+    name: str
+    caption: str
+    digest: str
+    extension: str
+    source: tuple[UUID, UUID] | None = field(default=None, compare=False)
+    data: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.digest}.{self.extension}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """What W&B is to tell people; the same title, text and level are told once in the life of a W&B run."""
 
@@ -115,6 +139,7 @@ class Job:
     bars: tuple[Bars, ...] = ()
     lines: tuple[Lines, ...] = ()
     histograms: tuple[Histogram, ...] = ()
+    pictures: tuple[Picture, ...] = ()
     alerts: tuple[Alert, ...] = ()
 
     @property
@@ -182,8 +207,10 @@ def scalars(values: Mapping[str, object]) -> dict[str, Cell]:
 
 
 def to_document(job: Job) -> dict[str, Any]:
-    """As JSON, without anything that is not strict."""
+    """As JSON, without anything that is not strict, and without the data of pictures."""
     document = asdict(job)
+    for picture in document["pictures"]:
+        del picture["data"], picture["source"]
     document["config"], document["scalars"] = dict(job.config), dict(job.scalars)
     return document
 
@@ -217,5 +244,6 @@ def from_document(document: Mapping[str, Any]) -> Job:
     parts["histograms"] = tuple(
         Histogram(**{**each, "values": tuple(each["values"])}) for each in parts["histograms"]
     )
+    parts["pictures"] = tuple(Picture(**each) for each in parts["pictures"])
     parts["alerts"] = tuple(Alert(**each) for each in parts["alerts"])
     return Job(**parts)

@@ -67,6 +67,11 @@ class Order:
     directory: str
     limits: Limits = field(default_factory=Limits)
 
+    @property
+    def pictures(self) -> Path:
+        """Where the data of the job's pictures lies, each under its `file_name`."""
+        return Path(self.directory) / "pictures"
+
 
 def to_document(order: Order) -> dict[str, Any]:
     return {

@@ -32,16 +32,17 @@ class Found:
     url: str = ""
 
 
-def table_keys(job: Job) -> list[str]:
-    """The keys of the summary under which tables must lie; wandb keeps a chart's data in a table of its own."""
+def file_keys(job: Job) -> dict[str, str]:
+    """The keys of the summary that must name a file, with what it holds; a chart's data is in a table of its own."""
     charts = [*(each.name for each in job.bars), *(each.name for each in job.lines)]
     charts += [each.name for each in job.histograms]
-    return [*(each.name for each in job.tables), *(f"{name}_table" for name in charts)]
+    tables = [*(each.name for each in job.tables), *(f"{name}_table" for name in charts)]
+    return dict.fromkeys(tables, "table") | {each.name: "image" for each in job.pictures}
 
 
 def paths_in(summary: Mapping[str, Any], job: Job) -> list[str]:
-    """The files that the summary says hold the job's tables."""
-    said = (summary.get(key) for key in table_keys(job))
+    """The files that the summary says hold the job's tables and images."""
+    said = (summary.get(key) for key in file_keys(job))
     return [each["path"] for each in said if isinstance(each, Mapping) and isinstance(each.get("path"), str)]
 
 
@@ -57,13 +58,13 @@ def missing(job: Job, found: Found | None) -> str:
     # A row that went out without its digest stands beside the digest of the row before.
     if rev is None or summary.get(DIGEST) != replace(job, rev=rev).digest:
         return "the summary is not this job's"
-    for key in table_keys(job):
+    for key, kind in file_keys(job).items():
         said = summary.get(key)
         if not isinstance(said, Mapping) or "path" not in said:
-            return f"the summary does not name the table {key}"
+            return f"the summary does not name the {kind} {key}"
         size = found.files.get(said["path"])
         if size is None or size != said.get("size"):
-            return f"the file of the table {key} is not there"
+            return f"the file of the {kind} {key} is not there"
     # The summary can arrive without the row that it comes from. It has no step after a session that only sent alerts.
     step = summary.get("_step", 0)
     if not isinstance(step, int) or found.last_step is None or found.last_step < step:

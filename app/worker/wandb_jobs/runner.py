@@ -123,6 +123,7 @@ class Runner:
     def _tried(self, order: Order, key: str | None) -> Outcome:
         directory = Path(order.directory)
         (directory / "tmp").mkdir(exist_ok=True)
+        _lay_out(order)
         reading, writing = os.pipe()
         try:
             with (
@@ -153,6 +154,8 @@ class Runner:
                 )
                 ended = _waited(child, order.limits.whole_seconds)
                 _end(directory, child)
+                # wandb has made copies of its own.
+                shutil.rmtree(order.pictures, ignore_errors=True)
                 return _outcome(answered, complaints, child.returncode if ended else None, order, key)
         finally:
             os.close(reading)
@@ -188,6 +191,13 @@ class Runner:
             "WANDB_X_GRAPHQL_RETRY_WAIT_MAX_SECONDS": str(limits.longest_wait_seconds),
             "WANDB_X_GRAPHQL_TIMEOUT_SECONDS": str(limits.request_seconds),
         }
+
+
+def _lay_out(order: Order) -> None:
+    if order.job.pictures:
+        order.pictures.mkdir(exist_ok=True)
+    for picture in order.job.pictures:
+        (order.pictures / picture.file_name).write_bytes(picture.data)
 
 
 def _waited(child: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -9,6 +9,7 @@ from app.domain.alerts import AlertDraft
 from app.domain.outcomes import Json
 from app.domain.stages import Stage
 from app.worker.wandb_jobs.evaluation_content import alert_of
+from app.worker.wandb_jobs.image_content import Gallery, pictures
 from app.worker.wandb_jobs.job import Job, table
 from app.worker.wandb_jobs.values import Cell, Kind, run_id, strict
 
@@ -33,8 +34,9 @@ def training_job(
     rev: int,
     tags: Sequence[str] = (),
     alerts: Sequence[AlertDraft] = (),
+    gallery: Gallery | None = None,
 ) -> Job:
-    """The stages side by side, and the configuration, one parameter a row.
+    """The stages side by side, the configuration, one parameter a row, and the latest images.
 
     Args:
         run: What our run is known by, the same for ever.
@@ -55,6 +57,8 @@ def training_job(
         "training_summary/minutes": strict(sum(spent) / 60.0) if spent else None,
         "training_summary/final_loss": strict(stages[-1].final_loss) if stages else None,
     }
+    if gallery is not None:
+        scalars.update(gallery.scalars)
     return Job(
         run_id=run_id("training-summary", run),
         rev=rev,
@@ -66,6 +70,7 @@ def training_job(
         # What was not recorded has no key: an empty one would read as a value.
         scalars={key: value for key, value in scalars.items() if value is not None},
         tables=(compared, configured),
+        pictures=() if gallery is None else pictures(gallery.shown),
         alerts=tuple(alert_of(draft, page) for draft in alerts),
     )
 

@@ -115,8 +115,8 @@ def _mirrored(service: Service, project: str) -> list[dict[str, Any]]:
 def _rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     """One for each kind of content, more where they are many; the first is named."""
     lines: list[str] = []
-    for kind in ("tables", "charts", "alerts"):
-        if names := run[kind]:
+    for kind in ("tables", "charts", "images", "alerts"):
+        if names := run.get(kind):
             counted = f"{len(names)} {kind if len(names) > 1 else kind[:-1]}: {', '.join(names)}"
             lines += textwrap.wrap(counted, LONGEST_CELL, subsequent_indent="  ")
     named = [run["name"], *("" for _ in lines[1:])]
