@@ -137,14 +137,18 @@ class Stored:
     times: NDArray[np.float64] | None
 
 
-_STORED = """
-SELECT c.series_id, b.attempt, b.id, b.step_start, b.step_stride, b.steps, CASE WHEN %s THEN b.times END, c."values"
+# In what blocks series have points near a range of steps.
+_WANTED = """
 FROM metric_chunk c
 JOIN record_block b ON b.project_id = c.project_id AND b.run_id = c.run_id AND b.id = c.block_id
 WHERE c.project_id = %s AND c.run_id = %s AND c.series_id = ANY(%s)
   AND b.max_step >= %s AND b.min_step <= %s AND (%s::int IS NULL OR b.attempt = %s)
 ORDER BY c.series_id, b.attempt, b.first_idx, b.id
 """
+
+_STORED = f"""
+SELECT c.series_id, b.attempt, b.id, b.step_start, b.step_stride, b.steps, CASE WHEN %s THEN b.times END, c."values"
+{_WANTED}"""
 
 
 def stored(
@@ -208,14 +212,9 @@ class Outline:
         return steps_of(self.start, self.stride, self.listed, self.count)
 
 
-_OUTLINES = """
+_OUTLINES = f"""
 SELECT c.series_id, b.attempt, b.id, b.count, b.step_start, b.step_stride, b.steps
-FROM metric_chunk c
-JOIN record_block b ON b.project_id = c.project_id AND b.run_id = c.run_id AND b.id = c.block_id
-WHERE c.project_id = %s AND c.run_id = %s AND c.series_id = ANY(%s)
-  AND b.max_step >= %s AND b.min_step <= %s AND (%s::int IS NULL OR b.attempt = %s)
-ORDER BY c.series_id, b.attempt, b.first_idx, b.id
-"""
+{_WANTED}"""
 
 
 def outlines(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -33,13 +32,7 @@ from tests.services.claims import (
     promoting,
     verdict,
 )
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world, somebody
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
+from tests.services.world import ADMIN, NOW, World, a_project, a_run, somebody
 
 
 @pytest.fixture

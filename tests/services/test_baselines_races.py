@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -38,16 +38,10 @@ from tests.services.claims import (
     posting,
     promoting,
 )
-from tests.services.world import NOW, World, a_project, a_run, a_world
+from tests.services.world import NOW, World, a_project, a_run
 
 PROMOTERS = 8
 ROUNDS = 100
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

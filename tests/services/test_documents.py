@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from app.domain.recipes import recipe_digest
 from app.errors import InvalidInput
 from app.services.documents import checked_key, checked_name, checked_tags, storable
-from tests.services.world import World, a_world
+from tests.services.world import World
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 LEAVES = st.none() | st.booleans() | st.floats() | st.integers(-(2**63), 2**63 - 1) | TEXT
@@ -26,12 +25,6 @@ DOCUMENTS = st.dictionaries(
     ),
     max_size=4,
 )
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid5
-
-import pytest
 
 from app.db.leaderboards import Rows
 from app.domain.evaluations import Stated
@@ -27,7 +24,7 @@ from tests.services.claims import (
     row_of,
     verdict,
 )
-from tests.services.world import World, a_project, a_run, a_world
+from tests.services.world import World, a_project, a_run
 
 _NAMES = UUID(int=7)
 RUNS = {"solo": None, "seed-0": "sweep", "seed-1": "sweep"}
@@ -41,12 +38,6 @@ POSTS: dict[str, tuple[str, PostedEvaluation]] = {
     "e": ("seed-1", a_post(BAD, step=3)),
 }
 ORDERS = list(itertools.permutations(POSTS))
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 def what_is_read(world: World, order: tuple[str, ...], *, crowned: str, number: int) -> dict[str, Any]:

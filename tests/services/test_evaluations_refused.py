@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -12,13 +11,7 @@ from app.domain.evaluations import Stated, Value
 from app.errors import InvalidInput, NotFound
 from app.services.evaluations import PostedEvaluation
 from tests.services.claims import GOOD, METRIC, a_post, a_suite, messages, posting
-from tests.services.world import World, a_project, a_run, a_world
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
+from tests.services.world import World, a_project, a_run
 
 
 def a_value(**says: Any) -> Value:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,13 +15,7 @@ from app.domain.recipes import recipe_digest
 from app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from app.services.runs import EditRun, OpenedRun, OpenRole, OpenRun, Status, archive_run, edit_run, open_run
 from app.services.tokens import authenticate
-from tests.services.world import ADMIN, NOW, World, a_project, a_world, somebody
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
+from tests.services.world import ADMIN, NOW, World, a_project, somebody
 
 
 def opening(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -16,15 +15,9 @@ from app.domain.liveness import Status
 from app.services.liveness import heard_again, mark_silent, watch_rivals
 from app.services.runs import EditRun, OpenedRun, OpenRun, edit_run, open_run, request_stop
 from tests.services.claims import alerts
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world
+from tests.services.world import ADMIN, NOW, World, a_project, a_run
 
 LONG = timedelta(days=1)
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

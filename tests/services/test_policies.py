@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -14,15 +14,9 @@ from app.domain.policies import Policy, policy_from_document, policy_from_toml, 
 from app.errors import Forbidden, InvalidInput, NotFound
 from app.services.policies import PutPolicy, put_policy, show_policy
 from app.services.suites import put_suite
-from tests.services.world import ADMIN, NOW, World, a_project, a_world, somebody
+from tests.services.world import ADMIN, NOW, World, a_project, somebody
 
 DEFAULT = policy_from_toml(template("default"))
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 def putting(policy: Policy, actor: Actor = ADMIN) -> Callable[[Session], PutPolicy]:

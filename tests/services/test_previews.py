@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -20,19 +19,12 @@ from tests.services.world import (
     NOW,
     World,
     a_project,
-    a_world,
     an_evaluation,
     crowning,
     somebody,
 )
 
 DEFAULT = policy_from_toml(template("default"))
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 def previewed(world: World, draft: Policy, actor: Actor = ADMIN, **arguments: Any) -> Preview:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -13,13 +12,7 @@ from app.domain.access import Action, Actor, Role
 from app.domain.policies import policy_from_toml, template
 from app.errors import Conflict, Forbidden, InvalidInput, NotFound
 from app.services.projects import create_project, list_projects, project_for, show_project
-from tests.services.world import ADMIN, NOW, World, a_project, a_world, somebody
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
+from tests.services.world import ADMIN, NOW, World, a_project, somebody
 
 
 def test_a_new_project_has_the_default_policy_a_log_sink_and_one_audit_row(world: World) -> None:

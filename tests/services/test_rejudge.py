@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
@@ -39,15 +38,9 @@ from tests.services.claims import (
     row_of,
     verdict,
 )
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world
+from tests.services.world import ADMIN, NOW, World, a_project, a_run
 
 MUCH_BETTER = {group: x / 2 for group, x in GOOD.items()}
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -12,13 +11,7 @@ from app.db.run_lists import RunFilter
 from app.domain.access import Actor, Role
 from app.errors import Forbidden, InvalidInput
 from app.services.runs import list_runs
-from tests.services.world import ADMIN, World, a_project, a_run, a_world, somebody
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
+from tests.services.world import ADMIN, World, a_project, a_run, somebody
 
 
 def keys(

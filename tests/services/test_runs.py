@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,17 +31,10 @@ from tests.services.world import (
     World,
     a_project,
     a_run,
-    a_world,
     an_evaluation,
     crowning,
     somebody,
 )
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 def editing(run_id: UUID, actor: Actor = ADMIN, **changes: Any) -> Callable[[Session], RunRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import pytest
@@ -16,13 +16,7 @@ from app.domain.evaluations import Bound, Value
 from app.domain.suites import cell_digest, find_metric
 from app.services.evaluations import PostedEvaluation
 from tests.services.claims import METRIC, a_suite, marking_run, posted, posting
-from tests.services.world import World, a_project, a_run, a_world
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
+from tests.services.world import World, a_project, a_run
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,19 +15,13 @@ from app.domain.metrics import WELL_KNOWN
 from app.domain.suites import Group, lead_metric
 from app.errors import Forbidden, InvalidInput, NotFound
 from app.services.suites import create_from_post, list_suites, put_suite, show_suite
-from tests.services.world import ADMIN, NOW, World, a_project, a_world, somebody
+from tests.services.world import ADMIN, NOW, World, a_project, somebody
 
 HEIGHTS = {
     "dataset": "heights",
     "groups": [{"name": "k=4,m=2", "tier": "easy"}, "k=8,m=2"],
     "metrics": {"mse": None, "accuracy": None},
 }
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 def putting(

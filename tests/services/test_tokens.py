@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -15,13 +14,7 @@ from app.db.tokens import TokenRow
 from app.domain.access import Actor, Role
 from app.errors import Forbidden, InvalidInput, NotFound
 from app.services.tokens import authenticate, create_token, ensure_local_admin, list_tokens, revoke_token
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world, somebody
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
+from tests.services.world import ADMIN, NOW, World, a_project, a_run, somebody
 
 
 def a_token(

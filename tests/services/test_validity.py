@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -32,13 +31,7 @@ from tests.services.claims import (
     row_of,
     verdict,
 )
-from tests.services.world import World, a_project, a_run, a_world, somebody
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
+from tests.services.world import World, a_project, a_run, somebody
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from app.worker.sinks import Delivered
 from app.worker.wandb_jobs.runner import Runner
 from app.worker.wandb_sink import WandbSink
 from tests.services.claims import GOOD, a_suite, board, posted
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world
+from tests.services.world import ADMIN, NOW, World, a_project, a_run
 from tests.worker.owed import a_sink, claim, rows, until
 from tests.worker.wandb.standin import KEY, Asked, Standin
 
@@ -32,12 +32,6 @@ CHANGES = 50
 # All changes together take about as long as one job.
 FEW = 20
 Boards = dict[str, UUID]
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from app.worker.wandb_jobs.values import run_id
 from app.worker.wandb_sink import WandbSink
 from tests.pictures import a_chunk, a_jpeg, a_png, an_unreadable_png
 from tests.services.claims import BAD, a_post, a_suite, posted, posting
-from tests.services.world import ADMIN, NOW, World, a_project, a_run, a_world
+from tests.services.world import ADMIN, NOW, World, a_project, a_run
 from tests.worker.owed import a_sink, claim
 from tests.worker.wandb.jobs import a_small_job, a_target, leftovers
 from tests.worker.wandb.logs import log_below
@@ -123,12 +122,6 @@ def test_an_offline_run_keeps_its_own_copy_of_an_image(runner: Runner, standin: 
     (row,) = log.history
     assert (files / row["images/spectrum\0path"]).read_bytes() == SPECTRUM
     assert [each for each in place.rglob("*.png") if not each.is_relative_to(files)] == []
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with a_world(database_url) as world:
-        yield world
 
 
 @pytest.fixture
