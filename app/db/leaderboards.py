@@ -191,11 +191,12 @@ def page(
     )
     if after is not None:
         here += (tuple_(*_ORDER) > tuple_(*(literal(part) for part in after[1:])),)
-    places = _counting(here, rows, tags, limit)
+    parts = [_counting(here, tags, limit, latest=True)]
+    if rows is Rows.EVALUATIONS:
+        parts.append(_counting(here, tags, limit, latest=False))
     if ineligible:
-        both = union_all(places.subquery().select(), _left_out(here, rows, tags, limit).subquery().select())
-        joined = both.subquery()
-        places = select(joined).order_by(joined.c.sort_class, joined.c.sort_key, joined.c.evaluation_id)
+        parts.append(_left_out(here, rows, tags, limit))
+    places = _merged(parts)
     found = session.execute(places.limit(limit)).mappings().all()
     if not found:
         return []
@@ -249,19 +250,28 @@ def of_run() -> ColumnElement[bool]:
     )
 
 
+def _merged(parts: Sequence[Select[Any]]) -> Select[Any]:
+    """All of their rows in the order of each, which has an index of its own."""
+    if len(parts) == 1:
+        return parts[0]
+    all_of_them = union_all(*(part.subquery().select() for part in parts)).subquery()
+    return select(all_of_them).order_by(
+        all_of_them.c.sort_class, all_of_them.c.sort_key, all_of_them.c.evaluation_id
+    )
+
+
 def _counting(
-    here: tuple[ColumnElement[bool], ...], rows: Rows, tags: Sequence[str], limit: int
+    here: tuple[ColumnElement[bool], ...], tags: Sequence[str], limit: int, *, latest: bool
 ) -> Select[Any]:
-    query = select(*_PLACE).where(*here, leaderboard_row.c.eligible)
-    if rows is Rows.RUNS:
-        query = query.where(leaderboard_row.c.is_latest)
+    is_latest = leaderboard_row.c.is_latest
+    query = select(*_PLACE).where(*here, leaderboard_row.c.eligible, is_latest if latest else ~is_latest)
     if tags:
         # By way of the evaluation, which is indexed by run: a tag that few runs have is sought from the runs.
         query = query.join(evaluation, of_evaluation()).join(
             run, and_(run.c.project_id == evaluation.c.project_id, run.c.id == evaluation.c.run_id)
         )
         query = query.where(has_tags(tags))
-        if rows is Rows.RUNS:
+        if latest:
             query = query.where(evaluation.c.is_latest)
     return query.order_by(*_ORDER).limit(limit)
 
