@@ -12,6 +12,10 @@ down_revision = "0001"
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("SET LOCAL statement_timeout = '60s'")
+    # Together, and given up before Postgres looks for a deadlock (1 s), of which a request could be the victim.
+    op.execute("SET LOCAL lock_timeout = '300ms'")
+    op.execute("LOCK TABLE run, evaluation")
+    op.execute("SET LOCAL lock_timeout = '5s'")
     op.create_table(
         "seed_set",
         sa.Column("project_id", sa.Uuid(), nullable=False),

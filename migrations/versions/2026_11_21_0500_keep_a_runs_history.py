@@ -39,6 +39,10 @@ CROSS JOIN LATERAL unnest(
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("SET LOCAL statement_timeout = '600s'")
+    # Together, and given up before Postgres looks for a deadlock (1 s), of which a request could be the victim.
+    op.execute("SET LOCAL lock_timeout = '300ms'")
+    op.execute("LOCK TABLE run, attempt, retention")
+    op.execute("SET LOCAL lock_timeout = '5s'")
     _widen_runs()
     _widen_attempts()
     op.add_column("retention", sa.Column("history_days", sa.Integer()))

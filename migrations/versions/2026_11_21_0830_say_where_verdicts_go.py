@@ -13,6 +13,10 @@ down_revision = "0007"
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("SET LOCAL statement_timeout = '600s'")
+    # Together, and given up before Postgres looks for a deadlock (1 s), of which a request could be the victim.
+    op.execute("SET LOCAL lock_timeout = '300ms'")
+    op.execute("LOCK TABLE sink, outbox_message")
+    op.execute("SET LOCAL lock_timeout = '5s'")
     for column in (
         sa.Column("settings", JSONB(), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("paused_until", sa.DateTime(timezone=True)),

@@ -31,6 +31,10 @@ PARENTS = {
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("SET LOCAL statement_timeout = '600s'")
+    # Together, and given up before Postgres looks for a deadlock (1 s), of which a request could be the victim.
+    op.execute("SET LOCAL lock_timeout = '300ms'")
+    op.execute("LOCK TABLE evaluation, evaluation_value, assessment, check_result, leaderboard_row")
+    op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(
         """
         CREATE OR REPLACE FUNCTION keys_stay() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -116,6 +116,52 @@ def a_fresh_schema(beside: str, revision: str) -> Iterator[str]:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+@pytest.mark.parametrize(
+    ("migrated", "first", "then"),
+    [
+        ("0005", "attempt", "run"),
+        ("0007", "outbox_message", "sink"),
+        ("0008", "evaluation", "evaluation_value"),
+    ],
+)
+def test_who_reads_beside_a_migration_is_never_the_victim_of_a_deadlock(
+    migrated: str, first: str, then: str, old_url: str
+) -> None:
+    """Tables that the next migration locks, read in another order while it waits."""
+    migrate.upgrade(old_url, migrated)
+    failed: list[BaseException] = []
+
+    def upgrade() -> None:
+        try:
+            migrate.upgrade(old_url, wait_seconds=120)
+        except MigrationFailed as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=upgrade)
+    with psycopg.connect(old_url) as reader:
+        reader.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(first)))
+        thread.start()
+        until_somebody_waits(old_url)
+        # Whoever begins to wait last looks for the deadlock last, and finds it if the other has looked in vain.
+        time.sleep(1.5)
+        reader.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(then)))
+        reader.rollback()
+    thread.join(120)
+
+    assert failed == []
+    assert schema_of(old_url)["revision"] == [(REVISIONS[-1],)]
+
+
+def until_somebody_waits(database_url: str) -> None:
+    """For a lock that nobody else may share."""
+    with psycopg.connect(database_url, autocommit=True) as looking:
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock')"
+        deadline = time.monotonic() + 60
+        while looking.execute(waits).fetchone() == (False,):
+            assert time.monotonic() < deadline, "nothing was in its way"
+            time.sleep(0.02)
+
+
 def test_a_migration_that_may_wait_goes_through_when_the_way_is_free(old_url: str) -> None:
     done: list[BaseException | None] = []
 
@@ -130,12 +176,7 @@ def test_a_migration_that_may_wait_goes_through_when_the_way_is_free(old_url: st
     thread = threading.Thread(target=upgrade)
     with a_long_transaction(old_url):
         thread.start()
-        with psycopg.connect(old_url, autocommit=True) as looking:
-            waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock')"
-            deadline = time.monotonic() + 60
-            while looking.execute(waits).fetchone() == (False,):
-                assert time.monotonic() < deadline, "nothing was in its way"
-                time.sleep(0.02)
+        until_somebody_waits(old_url)
     thread.join(120)
 
     assert done == [None]

@@ -1,4 +1,4 @@
-"""Keep a leaderboard row in one index instead of two: what a run has overtaken stands in one of its own."""
+"""Find leaderboard rows that a run has overtaken by an index of their own; the next migration drops the one for all."""
 
 from __future__ import annotations
 
@@ -18,4 +18,3 @@ def upgrade() -> None:
         ["project_id", "suite_id", "stage", "cell", "sort_class", "sort_key", "evaluation_id"],
         postgresql_where=sa.text("eligible AND NOT is_latest"),
     )
-    op.drop_index("ix_leaderboard_row_by_evaluation", table_name="leaderboard_row")
