@@ -66,7 +66,7 @@ class Cluster:
     def start(self) -> None:
         """Start the server unless it runs, and make the service's role and database unless they exist."""
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not (self._answers() and self._has_role_and_database()):
             if self._postmaster() is not None:
                 # It is on its way up or down; what it does next decides.
                 _wait_a_moment(deadline, "the running Postgres neither answers nor ends")
@@ -87,7 +87,6 @@ class Cluster:
             if problem and "pre-existing shared memory block" not in said:
                 raise EmbeddedPostgresError(f"Postgres did not start: {problem}\n{said[-2000:]}")
             _wait_a_moment(deadline, f"Postgres did not start:\n{said[-2000:]}")
-        self._ensure_role_and_database()
 
     def is_running(self) -> bool:
         return self._postmaster() is not None
@@ -125,12 +124,19 @@ class Cluster:
             autocommit=True,
         )
 
-    def _ensure_role_and_database(self) -> None:
-        with self._connect(SUPERUSER, "postgres") as connection:
-            if connection.execute("select 1 from pg_roles where rolname = %s", (ROLE,)).fetchone() is None:
-                connection.execute(f"create role {ROLE} login createdb")
-            if connection.execute("select 1 from pg_database where datname = %s", (ROLE,)).fetchone() is None:
-                connection.execute(f"create database {ROLE} owner {ROLE}")
+    def _has_role_and_database(self) -> bool:
+        """Make them unless they exist; False where the server broke off meanwhile."""
+        try:
+            with self._connect(SUPERUSER, "postgres") as connection:
+                roles = "select 1 from pg_roles where rolname = %s"
+                if connection.execute(roles, (ROLE,)).fetchone() is None:
+                    connection.execute(f"create role {ROLE} login createdb")
+                databases = "select 1 from pg_database where datname = %s"
+                if connection.execute(databases, (ROLE,)).fetchone() is None:
+                    connection.execute(f"create database {ROLE} owner {ROLE}")
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def _postmaster(self) -> psutil.Process | None:
         """The server's first process if it is alive, judged by what it is and not by its number alone."""

@@ -11,6 +11,7 @@ import pytest
 
 from app.embedded import EmbeddedPostgresError, embedded_postgres
 from app.embedded.account import postgres_account
+from app.embedded.cluster import Cluster
 from tests.conftest import copy_data_dir
 from tests.embedded.processes import AnotherUser, postmaster
 
@@ -174,6 +175,27 @@ def test_a_process_file_left_by_a_crash_does_not_keep_it_from_starting(data_dir:
 
         assert stranger.poll() is None
         stranger.kill()
+
+
+def test_a_start_survives_that_the_server_breaks_off_once_it_answers(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, ended = Cluster._connect, []
+
+    def once_cut_off(cluster: Cluster, role: str, database: str) -> psycopg.Connection:
+        connection = connect(cluster, role, database)
+        # The first only asks whether somebody answers.
+        if len(ended) < 2:
+            ended.append(connection.info.backend_pid)
+            if len(ended) == 2:
+                with connect(cluster, role, database) as other:
+                    other.execute("select pg_terminate_backend(%s, 10000)", (ended[1],))
+        return connection
+
+    monkeypatch.setattr(Cluster, "_connect", once_cut_off)
+    with embedded_postgres(data_dir, settings={"fsync": "off"}) as server:
+        assert _rows(server.url(), "select 1") == [(1,)]
+    assert len(ended) == 2
 
 
 def test_data_of_another_major_version_is_left_alone(data_dir: Path) -> None:
