@@ -64,7 +64,9 @@ class Store:
             segment = Segment(first_idx=int(path.stem), path=path, is_sealed=True, size=path.stat().st_size)
             records = segment.records()
             segment.until = max(map(until_of, records), default=segment.first_idx)
-            segment.forget()
+            if store._segments:
+                # Memory for one of them at a time; the first is read next.
+                segment.forget()
             store._segments.append(segment)
         store._take_journal()
         return store
