@@ -25,7 +25,7 @@ up: env-runtime  ## start the service on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m app.cli up $(ARGS)
 
 test: env  ## run the tests (ARGS="-k champion" to choose)
-	@exec $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@exec $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 test-integrations: env-torch  ## run the client beside a real torch: tensors, DataLoader, gloo, torchrun
 	@exec .venv-torch/bin/python -m pytest tests/integrations tests/client/test_torch.py $(ARGS)
